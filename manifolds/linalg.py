@@ -1,0 +1,107 @@
+"""The few matrix operations that maps and manifolds share.
+
+Matrices live in the last two dimensions; every function takes leading batch dimensions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "adjoint",
+    "eye_like",
+    "frobenius",
+    "gram_residual",
+    "in_working_precision",
+    "inner",
+    "newton_schulz_step",
+    "skew",
+    "sym",
+    "trace",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def adjoint(x: Tensor) -> Tensor:
+    """Conjugate transpose of the last two dimensions."""
+    return x.mH
+
+
+def sym(x: Tensor) -> Tensor:
+    """Symmetric (Hermitian) part, `(x + x') / 2`; symmetric to the last bit."""
+    return (x + x.mH) / 2
+
+
+def skew(x: Tensor) -> Tensor:
+    """Skew-symmetric (skew-Hermitian) part, `(x - x') / 2`; skew to the last bit."""
+    return (x - x.mH) / 2
+
+
+def trace(x: Tensor) -> Tensor:
+    """Trace of the last two dimensions."""
+    return x.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def inner(u: Tensor, v: Tensor) -> Tensor:
+    """Frobenius inner product `Re tr(u' v)` of shape `(*batch,)`."""
+    product = (u.conj() * v).sum((-2, -1))
+    return product.real if product.is_complex() else product
+
+
+def frobenius(x: Tensor) -> Tensor:
+    """Frobenius norm of the last two dimensions."""
+    return torch.linalg.vector_norm(x, dim=(-2, -1))
+
+
+def eye_like(x: Tensor) -> Tensor:
+    """The `p x p` identity for an `(*batch, n, p)` tensor, in its dtype and on its device."""
+    return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+
+
+def _double(x: Tensor) -> Tensor:
+    return x.to(torch.complex128 if x.is_complex() else torch.float64)
+
+
+def gram_residual(x: Tensor) -> Tensor:
+    """Distance from orthonormality `||x'x - I||_F`, evaluated in float64.
+
+    A residual evaluated in the precision of `x` would mostly show its own rounding.
+    """
+    wide = _double(x)
+    return frobenius(wide.mH @ wide - eye_like(wide))
+
+
+def newton_schulz_step(y: Tensor) -> Tensor:
+    """One cubic Newton-Schulz step towards the polar factor, `y - y (y'y - I) / 2`.
+
+    Written as a correction: near the manifold the correction is small, so its rounding is
+    too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
+    """
+    return y - y @ (y.mH @ y - eye_like(y)) / 2
+
+
+def in_working_precision(function: F) -> F:
+    """Compute in float32 when the tensor arguments are float16 or bfloat16, and round once.
+
+    Factorizations do not exist in half precision, and products of half-precision factors
+    lose the constraint.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        half = next((a.dtype for a in args if isinstance(a, Tensor) and a.dtype in _HALF), None)
+        if half is None:
+            return function(*args, **kwargs)
+        wide = [a.float() if isinstance(a, Tensor) and a.dtype in _HALF else a for a in args]
+        out = function(*wide, **kwargs)
+        return out.to(half) if isinstance(out, Tensor) else out
+
+    return wrapper  # type: ignore[return-value]
