@@ -1,0 +1,177 @@
+"""Every code block of the documents and every example in a docstring is run.
+
+The Python blocks of one document share one namespace, in their order, as a reader would
+type them. Shell blocks are not run (they install things and take minutes), but each
+command in them must exist: make targets, options of the command line, extras, files.
+"""
+
+import configparser
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+import torchmanifold
+from torchmanifold import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(path for path in ROOT.glob("docs/**/*.md") if "_build" not in path.parts),
+    ]
+)
+
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|~{3,})(?P<language>\S*)[^\n]*\n(?P<body>.*?)^(?P=fence)`*$", re.M | re.S
+)
+# Languages of blocks that are not code: plain text, citations, and directives of MyST.
+_NOT_CODE = {"text", "bibtex"}
+
+
+def _blocks(document: Path) -> list[tuple[int, str, str]]:
+    """Line, language and text of each fenced block."""
+    text = document.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, match.start("body")), match["language"], match["body"])
+        for match in _FENCE.finditer(text)
+    ]
+
+
+def _name(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_the_language_of_every_block_is_known(document: Path) -> None:
+    for line, language, _ in _blocks(document):
+        known = language in {"python", "sh", *_NOT_CODE} or language.startswith("{")
+        assert known and language != "{code-block}", (
+            f"{_name(document)}:{line}: a block in {language!r} is neither run nor checked"
+        )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_python_blocks_run(
+    document: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for line, language, body in _blocks(document):
+        if language != "python":
+            continue
+        if ">>>" in body:
+            example = doctest.DocTestParser().get_doctest(
+                body, namespace, _name(document), _name(document), line
+            )
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            runner.run(example, clear_globs=False)
+            assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out
+            namespace = example.globs
+        else:
+            # Blank lines in front make the line numbers of a traceback those of the document.
+            exec(compile("\n" * line + body, str(document), "exec"), namespace)
+
+
+def _commands(document: Path) -> list[tuple[int, list[str]]]:
+    found = []
+    for first, language, body in _blocks(document):
+        if language != "sh":
+            continue
+        for offset, line in enumerate(body.splitlines(), start=1):
+            # A command may stand behind settings of the environment: A=b make test.
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words = words[1:]
+            if words:
+                found.append((first + offset, words))
+    return found
+
+
+def _check_make(arguments: list[str]) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _check_torchmanifold(arguments: list[str]) -> None:
+    """The command and its options exist; their values are not looked at."""
+    assert isinstance(cli.main, click.Group)
+    command: click.Command = cli.main
+    if not arguments[0].startswith("-"):
+        assert arguments[0] in cli.main.commands, f"the commands are {list(cli.main.commands)}"
+        command, arguments = cli.main.commands[arguments[0]], arguments[1:]
+    context = click.Context(command, info_name=command.name)
+    command.make_parser(context).parse_args(list(arguments))
+
+
+def _check_pip(arguments: list[str]) -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = set(config["options.extras_require"])
+    assert arguments[0] == "install", arguments
+    for argument in arguments[1:]:
+        if match := re.search(r"\[(.*)\]", argument):
+            assert set(match[1].split(",")) <= extras, f"{argument}: the extras are {extras}"
+        if argument.endswith((".txt", ".whl")) and "*" not in argument:
+            assert (ROOT / argument).exists(), argument
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_shell_commands_exist(document: Path) -> None:
+    for line, (program, *arguments) in _commands(document):
+        where = f"{_name(document)}:{line}"
+        try:
+            if program == "make":
+                _check_make(arguments)
+            elif program == "torchmanifold":
+                _check_torchmanifold(arguments)
+            elif program in {"pip"}:
+                _check_pip(arguments)
+            elif program in {"python", "python3"}:
+                assert arguments[0].startswith("-m") or (ROOT / arguments[0]).exists()
+            else:
+                assert program in {"git", "cd", "."}, f"{program} is not checked by this test"
+        except (AssertionError, click.ClickException) as error:
+            pytest.fail(f"{where}: {program} {' '.join(arguments)}: {error}")
+
+
+def _modules() -> list[str]:
+    found = pkgutil.walk_packages(torchmanifold.__path__, "torchmanifold.")
+    return ["torchmanifold", *(module.name for module in found if "__main__" not in module.name)]
+
+
+def _docstrings() -> list[doctest.DocTest]:
+    """The docstrings with examples, each once, found in the module that defines it."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    modules: list[ModuleType] = [importlib.import_module(name) for name in _modules()]
+    return [test for module in modules for test in finder.find(module) if test.examples]
+
+
+@pytest.mark.parametrize("example", _docstrings(), ids=lambda example: example.name)
+def test_docstring_examples_run(
+    example: doctest.DocTest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(example)
+    assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out
+
+
+def test_doctests_are_found_in_every_part() -> None:
+    parts = {test.name.split(".")[1] for test in _docstrings()}
+    assert {"parametrize", "manifolds", "optim"} <= parts
