@@ -1,0 +1,97 @@
+"""torchmanifold: weights of PyTorch modules on manifolds, parametrized or by Riemannian updates.
+
+A weight that must stay on a manifold is moved in one of two ways: as `retract(base, v)` with a
+free tensor `v`, or directly with `retract(x, -lr * gradient)`. Every map is written once and
+serves both.
+
+    import torchmanifold as tm
+
+    tm.constrain(rnn, "weight_hh_l0", tm.SpecialOrthogonal())
+"""
+
+from importlib.metadata import version
+
+from torchmanifold import manifolds, optim, parametrize
+from torchmanifold.manifolds import (
+    QR,
+    AffineInvariant,
+    Blocks,
+    BuresWasserstein,
+    Canonical,
+    Cayley,
+    Euclidean,
+    EuclideanMetric,
+    Exp,
+    FixedRank,
+    Flattened,
+    LogEuclidean,
+    Manifold,
+    Metric,
+    NewtonSchulz,
+    Polar,
+    Product,
+    Projection,
+    Quadratic,
+    Report,
+    Retraction,
+    SkewSymmetric,
+    SpecialOrthogonal,
+    Sphere,
+    Stiefel,
+    Symmetric,
+    SymmetricPositiveDefinite,
+    Transposed,
+    Trivialization,
+    constrain,
+    is_constrained,
+    manifold_of,
+    maps,
+    rebase_,
+    report,
+    unconstrain,
+)
+
+__version__ = version("torchmanifold")
+
+__all__ = [
+    "QR",
+    "AffineInvariant",
+    "Blocks",
+    "BuresWasserstein",
+    "Canonical",
+    "Cayley",
+    "Euclidean",
+    "EuclideanMetric",
+    "Exp",
+    "FixedRank",
+    "Flattened",
+    "LogEuclidean",
+    "Manifold",
+    "Metric",
+    "NewtonSchulz",
+    "Polar",
+    "Product",
+    "Projection",
+    "Quadratic",
+    "Report",
+    "Retraction",
+    "SkewSymmetric",
+    "SpecialOrthogonal",
+    "Sphere",
+    "Stiefel",
+    "Symmetric",
+    "SymmetricPositiveDefinite",
+    "Transposed",
+    "Trivialization",
+    "__version__",
+    "constrain",
+    "is_constrained",
+    "manifold_of",
+    "manifolds",
+    "maps",
+    "optim",
+    "parametrize",
+    "rebase_",
+    "report",
+    "unconstrain",
+]

@@ -1,0 +1,99 @@
+"""Euclidean space: the manifold of ordinary weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry import (
+    EuclideanMetric,
+    Exp,
+    Metric,
+    MetricRule,
+    Retraction,
+    RetractionRule,
+)
+from torchmanifold.manifolds.manifold import Manifold
+
+__all__ = ["FLAT", "Euclidean", "straight"]
+
+
+def _add(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return x + v
+
+
+def _subtract(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    return y - x
+
+
+def _hessian(manifold: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    return manifold.tangent(x, ehess)
+
+
+# What every linear subspace shares: geodesics are straight lines.
+FLAT = MetricRule(hessian=_hessian, exp=_add, log=_subtract)
+straight = RetractionRule(retract=_add, inverse=_subtract, order={EuclideanMetric: 2})
+
+
+@dataclass(frozen=True)
+class Euclidean(Manifold):
+    """The space of all tensors with `ndim` dimensions, without a constraint.
+
+    Args:
+        ndim: dimensions of one point; further leading dimensions are a batch.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Euclidean(ndim=1)
+        >>> M.dist(torch.zeros(3), torch.tensor([3.0, 0.0, 4.0]))
+        tensor(5.)
+    """
+
+    ndim: int = 2
+    metric: Metric = EuclideanMetric()
+    retraction: Retraction = Exp()
+
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {EuclideanMetric: FLAT}
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {Exp: straight}
+
+    @property
+    def event_ndim(self) -> int:
+        """Number of trailing dimensions that one point has: `ndim`."""
+        return self.ndim
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Zero: nothing is constrained."""
+        return torch.zeros_like(self.sum(x), dtype=torch.float64)
+
+    def project(self, z: Tensor) -> Tensor:
+        """`z` itself."""
+        return z
+
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`z` itself."""
+        return z
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Independent standard normal entries (the space is not compact)."""
+        self.dim(shape)
+        return torch.randn(*shape, generator=generator, dtype=dtype, device=device)
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """The number of entries."""
+        if len(shape) < self.ndim:
+            raise ValueError(
+                f"Euclidean(ndim={self.ndim}): a point has {self.ndim} dimensions, got the shape "
+                f"{tuple(shape)}; use Euclidean(ndim={len(shape)})"
+            )
+        return math.prod(shape[len(shape) - self.ndim :])

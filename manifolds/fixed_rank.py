@@ -1,0 +1,137 @@
+"""Matrices of a fixed rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.geometry import (
+    EuclideanMetric,
+    Metric,
+    MetricRule,
+    Projection,
+    Retraction,
+    RetractionRule,
+)
+from torchmanifold.manifolds.linalg import in_working_precision
+from torchmanifold.manifolds.linear import relative
+from torchmanifold.manifolds.manifold import Manifold
+
+__all__ = ["FixedRank"]
+
+
+def _svd(x: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    return u[..., :rank], s[..., :rank], vh[..., :rank, :].mH
+
+
+def _truncate(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
+    return maps.truncate(x + v, M.rank)
+
+
+def _hessian(M: FixedRank, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    # Vandereycken, SIAM J. Optim. 23, 2013, section 2.3.
+    left, s, right = _svd(x, M.rank)
+    core = left.mH @ v @ right
+    left_part, right_part = v @ right - left @ core, v.mH @ left - right @ core.mH
+    normal = egrad - M.tangent(x, egrad)
+    curved = (normal @ right_part / s[..., None, :]) @ right.mH
+    curved = curved + left @ (normal.mH @ left_part / s[..., None, :]).mH
+    return M.tangent(x, ehess) + curved
+
+
+@dataclass(frozen=True)
+class FixedRank(Manifold):
+    r"""Matrices of rank `rank` and shape `(*batch, n, p)`, held dense, with `u s v'` their SVD.
+
+    The tangent space at `x` is `{u a v' + b v' + u c'}` with `u'b = 0` and `v'c = 0`, of
+    dimension `(n + p - rank) rank`. `Projection` is the truncated SVD of `x + v`.
+
+    The manifold is not closed. `project` gives the nearest matrix of that rank or less, with the
+    leading singular values lifted to `n eps` of the largest (to `eps` if all are zero). The
+    residual is the norm of the singular values beyond the rank, relative to that of all.
+
+    Args:
+        rank: the rank, at least 1.
+
+    Source: Vandereycken, Low-rank matrix completion by Riemannian optimization, SIAM J. Optim.
+    23, 2013; Absil & Malick 2012 for the order of the retraction.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.FixedRank(2)
+        >>> x = M.random(6, 5, generator=torch.Generator().manual_seed(0))
+        >>> int(torch.linalg.matrix_rank(M.retract(x, M.random_tangent(x))))
+        2
+    """
+
+    rank: int
+    metric: Metric = EuclideanMetric()
+    retraction: Retraction = Projection()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
+        EuclideanMetric: MetricRule(hessian=_hessian)
+    }
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
+        Projection: RetractionRule(_truncate, {EuclideanMetric: 2})
+    }
+
+    def __post_init__(self) -> None:
+        """Refuse a rank that is no positive integer."""
+        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
+            raise ValueError(f"FixedRank: rank must be a positive integer, got {self.rank!r}")
+        super().__post_init__()
+
+    def residual(self, x: Tensor) -> Tensor:
+        """`(sum_{i > rank} s_i^2)^(1/2) / ||x||_F`, evaluated in float64."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float64))
+        values = torch.linalg.svdvals(torch.nan_to_num(wide))[..., self.rank :]
+        defect = relative(torch.diag_embed(values), x)
+        return torch.where(torch.isfinite(wide).all(-1).all(-1), defect, torch.nan)
+
+    @in_working_precision
+    def project(self, z: Tensor) -> Tensor:
+        """The truncated singular value decomposition."""
+        self.dim(tuple(z.shape))
+        u, s, v = _svd(z, self.rank)
+        eps = torch.finfo(z.dtype).eps
+        floor = torch.where(s[..., :1] > 0, max(z.shape[-2:]) * eps * s[..., :1], eps)
+        return (u * torch.maximum(s, floor)[..., None, :]) @ v.mH
+
+    @in_working_precision
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`u u'z + z v v' - u u'z v v'`."""
+        left, _, right = _svd(x, self.rank)
+        rows = left @ (left.mH @ z)
+        return rows + (z - rows) @ right @ right.mH
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """A product of two standard normal factors over `sqrt(rank)` (not a compact space)."""
+        self.dim(shape)
+        *batch, n, p = shape
+
+        def normal(*size: int) -> Tensor:
+            return torch.randn(*size, generator=generator, dtype=dtype, device=device)
+
+        return normal(*batch, n, self.rank) @ normal(*batch, self.rank, p) / self.rank**0.5
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """`(n + p - rank) rank`."""
+        if len(shape) < 2 or min(shape[-2:]) < self.rank:
+            raise ValueError(
+                f"FixedRank({self.rank}): a point has both sides at least {self.rank}, got the "
+                f"shape {tuple(shape)}; choose a rank of at most {min(shape[-2:], default=0)}"
+            )
+        return (shape[-2] + shape[-1] - self.rank) * self.rank

@@ -1,0 +1,291 @@
+"""Symmetric positive definite matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.geometry import (
+    AffineInvariant,
+    BuresWasserstein,
+    EuclideanMetric,
+    Exp,
+    LogEuclidean,
+    Metric,
+    MetricRule,
+    Quadratic,
+    Retraction,
+    RetractionRule,
+)
+from torchmanifold.manifolds.linalg import frobenius, in_working_precision, inner, sym
+from torchmanifold.manifolds.linear import relative, square_side
+from torchmanifold.manifolds.manifold import Manifold
+
+__all__ = ["SymmetricPositiveDefinite"]
+
+
+def _cholesky(x: Tensor) -> Tensor:
+    # cholesky_ex: no host synchronization, and a point off the manifold gives NaN, not an error.
+    factor, info = torch.linalg.cholesky_ex(x)
+    return torch.where((info == 0)[..., None, None], factor, torch.nan)
+
+
+def _whiten(factor: Tensor, u: Tensor) -> Tensor:
+    """`L^-1 u L^-H`, Hermitian to the last bit."""
+    half = torch.linalg.solve_triangular(factor, u, upper=False)
+    return sym(torch.linalg.solve_triangular(factor, half.mH, upper=False))
+
+
+def _congruence(factor: Tensor, s: Tensor) -> Tensor:
+    """`L s L^H`, Hermitian to the last bit."""
+    return sym(factor @ s @ factor.mH)
+
+
+# -- affine-invariant: everything happens at the identity, in the coordinates of a Cholesky factor
+
+
+def _affine_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    factor = _cholesky(x)
+    return inner(_whiten(factor, u), _whiten(factor, v))
+
+
+def _affine_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    return sym(x @ sym(egrad) @ x)
+
+
+def _affine_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return _congruence(_cholesky(x), sym(v))
+
+
+def _affine_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return _whiten(_cholesky(x), u)
+
+
+def _affine_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    return sym(x @ sym(ehess) @ x + v @ sym(egrad) @ x)
+
+
+def _affine_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    factor = _cholesky(x)
+    return _congruence(factor, maps.spd_exp(_whiten(factor, v)))
+
+
+def _affine_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    factor = _cholesky(x)
+    return _congruence(factor, maps.spd_log(_whiten(factor, y)))
+
+
+def _affine_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    ratios = torch.linalg.eigvalsh(_whiten(_cholesky(x), y))
+    return torch.linalg.vector_norm(ratios.log(), dim=-1)
+
+
+# -- log-Euclidean: a flat space seen through the matrix logarithm
+
+
+def _log_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    return inner(maps.d_log(x, u), maps.d_log(x, v))
+
+
+def _log_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    s = maps.spd_log(x)
+    return maps.d_exp(s, maps.d_exp(s, sym(egrad)))
+
+
+def _log_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.d_exp(maps.spd_log(x), sym(v))
+
+
+def _log_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return maps.d_log(x, u)
+
+
+def _log_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.spd_exp(maps.spd_log(x) + maps.d_log(x, v))
+
+
+def _log_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    s = maps.spd_log(x)
+    return maps.d_exp(s, maps.spd_log(y) - s)
+
+
+def _log_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    return frobenius(maps.spd_log(y) - maps.spd_log(x))
+
+
+# -- Bures-Wasserstein: the quotient of square factors, x = L L', by rotations
+
+
+def _bures_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    return inner(maps.solve_lyapunov(x, u), v) / 2
+
+
+def _bures_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    return 4 * sym(sym(egrad) @ x)
+
+
+def _bures_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return 2 * sym(v @ _cholesky(x).mH)
+
+
+def _bures_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return maps.solve_lyapunov(x, u) @ _cholesky(x)
+
+
+def _bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    s = maps.solve_lyapunov(x, v)
+    return sym(x + v + s @ x @ s)
+
+
+def _bures_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    factor = _cholesky(x)
+    root = maps.spd_sqrt(sym(factor.mH @ y @ factor))
+    # (x y)^(1/2) = L root L^-1
+    product = torch.linalg.solve_triangular(factor, factor @ root, upper=False, left=False)
+    return 2 * sym(product) - 2 * x
+
+
+def _bures_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    # min over rotations Q of ||L - N Q||_F: without the cancellation of the trace formula.
+    left, right = _cholesky(x), _cholesky(y)
+    return frobenius(left - right @ maps.polar(right.mH @ left))
+
+
+def _straight_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    return y - x
+
+
+def _sym_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    return sym(ehess)
+
+
+def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return M.exp(x, v)
+
+
+def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    return M.log(x, y)
+
+
+def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    # (x + (I + v x^-1) x (I + v x^-1)') / 2: positive for every v.
+    half = torch.linalg.solve_triangular(_cholesky(x), v, upper=False)
+    return sym(x + v + half.mH @ half / 2)
+
+
+@dataclass(frozen=True)
+class SymmetricPositiveDefinite(Manifold):
+    r"""Symmetric (Hermitian) positive definite matrices, shape `(*batch, n, n)`.
+
+    Tangent vectors are symmetric matrices. Metrics, with `L L' = x`:
+
+    * `AffineInvariant`: `tr(x^-1 u x^-1 v)`; gradient `x g x`; exp `L expm(L^-1 v L^-T) L'`.
+    * `LogEuclidean`: Frobenius after the matrix logarithm.
+    * `BuresWasserstein`: `tr(A v) / 2` with `A x + x A = u`; gradient `2 (g x + x g)`.
+    * `EuclideanMetric`: Frobenius; not complete, so it has no `exp`.
+
+    The set is open. `project` gives the nearest matrix whose eigenvalues are at least
+    `10 n eps` times the largest (at least `eps` if none is positive). The residual is the
+    distance to that matrix, relative to the size of `x`.
+
+    Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
+    Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.SymmetricPositiveDefinite()
+        >>> x, y = torch.eye(2), torch.diag(torch.tensor([torch.e, 1 / torch.e]))
+        >>> M.dist(x, y)
+        tensor(1.4142)
+    """
+
+    metric: Metric = AffineInvariant()
+    retraction: Retraction = Exp()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
+        AffineInvariant: MetricRule(
+            inner=_affine_inner,
+            gradient=_affine_gradient,
+            coordinates=_affine_coordinates,
+            inverse_coordinates=_affine_inverse_coordinates,
+            hessian=_affine_hessian,
+            exp=_affine_exp,
+            log=_affine_log,
+            dist=_affine_dist,
+        ),
+        LogEuclidean: MetricRule(
+            inner=_log_inner,
+            gradient=_log_gradient,
+            coordinates=_log_coordinates,
+            inverse_coordinates=_log_inverse_coordinates,
+            exp=_log_exp,
+            log=_log_log,
+            dist=_log_dist,
+        ),
+        BuresWasserstein: MetricRule(
+            inner=_bures_inner,
+            gradient=_bures_gradient,
+            coordinates=_bures_coordinates,
+            inverse_coordinates=_bures_inverse_coordinates,
+            exp=_bures_exp,
+            log=_bures_log,
+            dist=_bures_dist,
+        ),
+        EuclideanMetric: MetricRule(hessian=_sym_hessian, log=_straight_log),
+    }
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
+        Exp: RetractionRule(_exp, {AffineInvariant: 2, LogEuclidean: 2, BuresWasserstein: 2}, _log),
+        Quadratic: RetractionRule(
+            _quadratic,
+            {AffineInvariant: 2, LogEuclidean: 1, BuresWasserstein: 1, EuclideanMetric: 1},
+        ),
+    }
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Distance to the matrices that `project` gives, relative to `||x||_F`."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float64))
+        return relative(wide - _lift(wide, torch.finfo(x.dtype).eps), x)
+
+    @in_working_precision
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest symmetric matrix with eigenvalues at least `10 n eps` of the largest."""
+        self.dim(tuple(z.shape))
+        return _lift(z, torch.finfo(z.dtype).eps)
+
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """The symmetric part of `z`."""
+        return sym(z)
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """The exponential of the symmetric part of a normal matrix of variance `1/n`."""
+        n = square_side("SymmetricPositiveDefinite", shape)
+        z = torch.randn(*shape, generator=generator, dtype=dtype, device=device)
+        return maps.spd_exp(sym(z) / max(n, 1) ** 0.5)
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """`n (n + 1) / 2`."""
+        n = square_side("SymmetricPositiveDefinite", shape)
+        return n * (n + 1) // 2
+
+
+def _lift(z: Tensor, eps: float) -> Tensor:
+    """Symmetric part of `z` with its eigenvalues lifted to the floor; NaN where `z` has one."""
+    values, vectors = torch.linalg.eigh(sym(torch.nan_to_num(z)))
+    top = values[..., -1:]
+    floor = torch.where(top > 0, 10 * z.shape[-1] * eps * top, eps)
+    lift = (floor - values).clamp_min(0)
+    # Adding the lift leaves a matrix that needs none exactly as it is.
+    lifted = sym(z) + sym((vectors * lift[..., None, :]) @ vectors.mH)
+    return torch.where(torch.isfinite(z).all(-1).all(-1)[..., None, None], lifted, torch.nan)

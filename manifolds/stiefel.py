@@ -1,0 +1,186 @@
+"""The Stiefel manifold: matrices with orthonormal columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.geometry import (
+    QR,
+    Canonical,
+    Cayley,
+    EuclideanMetric,
+    Exp,
+    Metric,
+    MetricRule,
+    NewtonSchulz,
+    Polar,
+    Retraction,
+    RetractionRule,
+)
+from torchmanifold.manifolds.linalg import (
+    eye_like,
+    gram_residual,
+    in_working_precision,
+    inner,
+    newton_schulz_step,
+    skew,
+    sym,
+)
+from torchmanifold.manifolds.manifold import Manifold
+
+__all__ = ["Stiefel"]
+
+
+def _embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    # Absil, Mahony & Trumpf 2013: the Weingarten map of Stiefel is -v sym(x' egrad).
+    return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
+
+
+def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    # Edelman, Arias & Smith 1998, eq. (2.17).
+    a = skew(x.mH @ v)
+    eye = eye_like(a).expand_as(a)
+    block = torch.cat([torch.cat([a, -v.mH @ v], -1), torch.cat([eye, a], -1)], -2)
+    first = maps.expm(block)[..., : a.shape[-1]]
+    return newton_schulz_step(torch.cat([x, v], -1) @ first @ maps.expm(-a))
+
+
+def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    return inner(u, v) - inner(x.mH @ u, x.mH @ v) / 2
+
+
+def _canonical_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    # Edelman, Arias & Smith 1998, eq. (2.53), with x'x = I used to keep it tangent to rounding.
+    t = M.tangent(x, egrad)
+    return t + x @ skew(x.mH @ t)
+
+
+def _along(x: Tensor, t: Tensor, scale: float) -> Tensor:
+    """Multiply the part of the tangent vector `t` that lies in the span of `x` by `scale`."""
+    return t + (scale - 1) * (x @ skew(x.mH @ t))
+
+
+def _canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return _along(x, M.tangent(x, v), math.sqrt(2))
+
+
+def _canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return _along(x, M.tangent(x, u), 1 / math.sqrt(2))
+
+
+def _canonical_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    # Moves by group action, so one Newton-Schulz step is part of the definition.
+    return newton_schulz_step(maps.exp_thin(x, v))
+
+
+def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return M.exp(x, v)
+
+
+def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return newton_schulz_step(maps.cayley_thin(x, v))
+
+
+def _polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.polar_step(x, v)
+
+
+def _qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.qr_step(x, v)
+
+
+def _newton_schulz(M: Stiefel, x: Tensor, v: Tensor) -> Tensor:
+    assert isinstance(M.retraction, NewtonSchulz)
+    return maps.newton_schulz(x + v, M.retraction.steps)
+
+
+@dataclass(frozen=True)
+class Stiefel(Manifold):
+    r"""Matrices with orthonormal columns, `x'x = I`, of shape `(*batch, n, p)` with `n >= p`.
+
+    A square point may have determinant 1 or -1 (or any phase, if complex), and keeps it. A wide
+    matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
+
+    The residual is `||x'x - I||_F`. Tangent vectors satisfy `sym(x'v) = 0`. The gradient is
+    `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
+
+    Source: Edelman, Arias & Smith, The geometry of algorithms with orthogonality constraints,
+    SIAM J. Matrix Anal. Appl. 20, 1998; Wen & Yin 2013 for the Cayley retraction.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Stiefel(metric=tm.Canonical(), retraction=tm.Cayley())
+        >>> x = M.random(50, 3, generator=torch.Generator().manual_seed(0))
+        >>> y = M.retract(x, M.random_tangent(x))
+        >>> bool(M.residual(y) < 1e-5)
+        True
+    """
+
+    metric: Metric = EuclideanMetric()
+    retraction: Retraction = QR()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
+        EuclideanMetric: MetricRule(hessian=_embedded_hessian, exp=_embedded_exp),
+        Canonical: MetricRule(
+            inner=_canonical_inner,
+            gradient=_canonical_gradient,
+            coordinates=_canonical_coordinates,
+            inverse_coordinates=_canonical_inverse_coordinates,
+            exp=_canonical_exp,
+        ),
+    }
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
+        QR: RetractionRule(_qr, {EuclideanMetric: 1, Canonical: 1}),
+        Polar: RetractionRule(_polar, {EuclideanMetric: 2, Canonical: 1}),
+        Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}),
+        Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}),
+        NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
+    }
+
+    def residual(self, x: Tensor) -> Tensor:
+        """`||x'x - I||_F`, evaluated in float64."""
+        return gram_residual(x)
+
+    @in_working_precision
+    def project(self, z: Tensor) -> Tensor:
+        """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
+        self.dim(tuple(z.shape))
+        u, _, vh = torch.linalg.svd(z, full_matrices=False)
+        return newton_schulz_step(u @ vh)
+
+    @in_working_precision
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`z - x sym(x'z)`."""
+        return z - x @ sym(x.mH @ z)
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Uniform: the Q factor, with positive diagonal in R, of a standard normal matrix.
+
+        Source: Mezzadri, How to generate random matrices from the classical compact groups, 2007.
+        """
+        self.dim(shape)
+        return maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """`n p - p (p + 1) / 2`."""
+        if len(shape) < 2 or shape[-2] < shape[-1]:
+            raise ValueError(
+                f"Stiefel: a point has at least as many rows as columns, got the shape "
+                f"{tuple(shape)}; a wide matrix is a point of Transposed(Stiefel())"
+            )
+        n, p = shape[-2:]
+        return n * p - p * (p + 1) // 2
