@@ -14,6 +14,7 @@ import shlex
 import subprocess
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import click
 import pytest
@@ -30,17 +31,31 @@ DOCUMENTS = sorted(
 )
 
 _FENCE = re.compile(
-    r"^(?P<fence>`{3,}|~{3,})(?P<language>\S*)[^\n]*\n(?P<body>.*?)^(?P=fence)`*$", re.M | re.S
+    r"^(?P<fence>`{3,})(?P<language>[^\s`]*) *(?P<source>\S*)\n(?P<body>.*?)^(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
 )
-# Languages of blocks that are not code: plain text, citations, and directives of MyST.
-_NOT_CODE = {"text", "bibtex"}
+# Blocks that are not code: plain text. Directives of MyST, {name}, are Sphinx's to check.
+_NOT_CODE = {"text"}
 
 
-def _blocks(document: Path) -> list[tuple[int, str, str]]:
-    """Line, language and text of each fenced block."""
+class Block(NamedTuple):
+    """A fenced block: where its text begins, its language, the file it quotes, its text."""
+
+    line: int
+    language: str
+    source: str
+    body: str
+
+
+def _blocks(document: Path) -> list[Block]:
     text = document.read_text(encoding="utf-8")
     return [
-        (text.count("\n", 0, match.start("body")), match["language"], match["body"])
+        Block(
+            text.count("\n", 0, match.start("body")),
+            match["language"],
+            match["source"],
+            match["body"],
+        )
         for match in _FENCE.finditer(text)
     ]
 
@@ -50,51 +65,48 @@ def _name(document: Path) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
-def test_the_language_of_every_block_is_known(document: Path) -> None:
-    for line, language, _ in _blocks(document):
-        known = language in {"python", "sh", *_NOT_CODE} or language.startswith("{")
-        assert known and language != "{code-block}", (
-            f"{_name(document)}:{line}: a block in {language!r} is neither run nor checked"
+def test_every_block_is_run_or_checked(document: Path) -> None:
+    fences = re.findall(r"^ *(`{3,}|~{3,})", document.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(_blocks(document)), "a block that this test does not see"
+    for block in _blocks(document):
+        known = block.language in {"python", "sh", *_NOT_CODE}
+        directive = block.language.startswith("{") and not block.language.startswith("{code")
+        assert known or directive, (
+            f"{_name(document)}:{block.line}: {block.language!r} is neither run nor checked"
         )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
-def test_python_blocks_run(
-    document: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_quotations_are_verbatim(document: Path) -> None:
+    for block in _blocks(document):
+        if block.language == "python" and block.source:
+            assert block.body in (ROOT / block.source).read_text(encoding="utf-8"), (
+                f"{_name(document)}:{block.line} is not what {block.source} says"
+            )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_python_blocks_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for line, language, body in _blocks(document):
-        if language != "python":
-            continue
-        if ">>>" in body:
-            example = doctest.DocTestParser().get_doctest(
-                body, namespace, _name(document), _name(document), line
-            )
-            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-            runner.run(example, clear_globs=False)
-            assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out
-            namespace = example.globs
-        else:
+    for block in _blocks(document):
+        if block.language == "python" and not block.source:
             # Blank lines in front make the line numbers of a traceback those of the document.
-            exec(compile("\n" * line + body, str(document), "exec"), namespace)
+            exec(compile("\n" * block.line + block.body, str(document), "exec"), namespace)
 
 
 def _commands(document: Path) -> list[tuple[int, list[str]]]:
     found = []
-    for first, language, body in _blocks(document):
-        if language != "sh":
+    for block in _blocks(document):
+        if block.language != "sh":
             continue
-        for offset, line in enumerate(body.splitlines(), start=1):
+        for offset, line in enumerate(block.body.splitlines(), start=1):
             # A command may stand behind settings of the environment: A=b make test.
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
             if words:
-                found.append((first + offset, words))
+                found.append((block.line + offset, words))
     return found
 
 
@@ -145,6 +157,42 @@ def test_shell_commands_exist(document: Path) -> None:
                 assert program in {"git", "cd", "."}, f"{program} is not checked by this test"
         except (AssertionError, click.ClickException) as error:
             pytest.fail(f"{where}: {program} {' '.join(arguments)}: {error}")
+
+
+def test_the_orders_in_the_guide_are_those_of_the_tables() -> None:
+    guide = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.* \d) \|$", guide, re.MULTILINE)
+    told = {
+        (manifold, metric): {name: int(order) for name, order in re.findall(r"`(\w+)` (\d)", cell)}
+        for manifold, metric, cell in rows
+    }
+    kinds = {getattr(torchmanifold, manifold) for manifold, _ in told}
+    assert {kind.__name__ for kind in kinds} >= {"Stiefel", "Sphere", "SpecialOrthogonal"}
+    known: dict[tuple[str, str], dict[str, int]] = {}
+    for kind in kinds:
+        for retraction, rule in kind.retractions.items():
+            for metric, order in rule.order.items():
+                row = known.setdefault((kind.__name__, metric.__name__), {})
+                row[retraction.__name__] = order
+    assert told == known
+
+
+def test_every_module_is_in_the_reference() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/api/*.md"))
+    listed = set(re.findall(r"automodule:: (\S+)", pages))
+    modules = {name: importlib.import_module(name) for name in _modules()}
+    public = {
+        name
+        for name, module in modules.items()
+        # A package's own file gathers names; what it defines itself must be listed.
+        if any(
+            getattr(getattr(module, public, None), "__module__", None) == name
+            for public in getattr(module, "__all__", ())
+        )
+    }
+    # What a user meets in these is the command line, and operations that all maps share.
+    inner = {"torchmanifold.cli", "torchmanifold.manifolds.linalg"}
+    assert public - listed <= inner, sorted(public - listed - inner)
 
 
 def _modules() -> list[str]:

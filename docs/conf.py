@@ -1,0 +1,65 @@
+"""Settings of the documentation, built by `make docs`."""
+
+from importlib.metadata import version as installed_version
+
+import torch
+
+# -- Project ---------------------------------------------------------------------------
+
+project = "torchmanifold"
+author = "The torchmanifold contributors"
+copyright = "2026, the torchmanifold contributors"
+version = release = installed_version("torchmanifold")
+
+# -- What the pages are made of ----------------------------------------------------------
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+# A word in single backticks in a docstring is code.
+default_role = "code"
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# "Example:" is a heading like any other, not an admonition.
+napoleon_use_admonition_for_examples = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+
+# Names that live elsewhere. No inventory is downloaded: a build needs no network.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(torch|numpy|np|scipy|pandas|matplotlib|click|rich|collections|typing|nn)\b.*"),
+    (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path|pathlib\.Path)"),
+]
+
+# -- How they look ---------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = f"torchmanifold {release}"
+html_static_path = ["_static"]
+
+# -- The gallery: every script of examples/ is run ---------------------------------------------
+
+torch.set_num_threads(2)
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1,
+}
