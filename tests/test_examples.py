@@ -1,0 +1,49 @@
+"""Every example runs, small, and finds what it says it finds."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib.pyplot as plt
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _figures() -> Iterator[None]:
+    """Close what an example has drawn."""
+    yield
+    plt.close("all")
+
+
+def test_orthogonal_rnn(capsys: pytest.CaptureFixture[str]) -> None:
+    accuracy = _load("orthogonal_rnn").main(steps=4, hidden=8)
+    assert set(accuracy) == {"orthogonal", "unconstrained"}
+    assert all(0 <= value <= 1 for value in accuracy.values())
+    assert "SpecialOrthogonal" in capsys.readouterr().out
+    assert len(plt.gcf().axes[0].lines) == 2
+
+
+def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _load("manifold_experiment").main(steps=60, p=3)
+    difference = found.pop("difference")
+    assert difference < 1e-12
+    assert all(0 <= gap < 0.1 for gap in found.values()), found
+    assert len(plt.gcf().axes[0].lines) == 4
+
+
+def test_every_example_is_tested() -> None:
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")}
+    tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__])}
+    assert scripts <= tests
