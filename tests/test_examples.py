@@ -43,6 +43,13 @@ def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(plt.gcf().axes[0].lines) == 4
 
 
+def test_convergence_plot() -> None:
+    gaps = _load("convergence_plot").main(steps=8, seeds=1)
+    assert len(gaps) == 4
+    assert gaps.between(0, 1e3).all(), gaps
+    assert all(axes.lines for axes in plt.gcf().axes)
+
+
 def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py")}
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__])}
