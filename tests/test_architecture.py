@@ -186,16 +186,16 @@ def test_other_libraries_of_the_field_stay_in_peers() -> None:
     assert users <= {"torchmanifold.optim.compare.peers"}, users
 
 
-def test_imports_inside_functions_are_of_optional_peers_alone() -> None:
+def test_imports_stand_at_the_top_of_the_file() -> None:
+    # A peer may not be installed; the command line answers --help before it loads the rest.
+    late = {"torchmanifold.optim.compare.peers", "torchmanifold.cli"}
     for module, path in SOURCES.items():
         for function in ast.walk(_tree(path)):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    assert module == "torchmanifold.optim.compare.peers", (
-                        f"{module}, line {node.lineno}: import at the top of the file"
-                    )
+                    assert module in late, f"{module}, line {node.lineno}"
 
 
 def test_every_folder_with_sources_is_in_the_package_map() -> None:

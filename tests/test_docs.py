@@ -127,11 +127,10 @@ def _check_make(arguments: list[str]) -> None:
 
 def _check_torchmanifold(arguments: list[str]) -> None:
     """The command and its options exist; their values are not looked at."""
-    assert isinstance(cli.main, click.Group)
-    command: click.Command = cli.main
+    command: click.Command = cli.cli
     if not arguments[0].startswith("-"):
-        assert arguments[0] in cli.main.commands, f"the commands are {list(cli.main.commands)}"
-        command, arguments = cli.main.commands[arguments[0]], arguments[1:]
+        assert arguments[0] in cli.cli.commands, f"the commands are {list(cli.cli.commands)}"
+        command, arguments = cli.cli.commands[arguments[0]], arguments[1:]
     context = click.Context(command, info_name=command.name)
     command.make_parser(context).parse_args(list(arguments))
 
