@@ -1,8 +1,10 @@
 """Settings of the documentation, built by `make docs`."""
 
 from importlib.metadata import version as installed_version
+from typing import Any
 
 import torch
+from sphinx.application import Sphinx
 
 # -- Project ---------------------------------------------------------------------------
 
@@ -40,7 +42,10 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # Names that live elsewhere. No inventory is downloaded: a build needs no network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|scipy|pandas|matplotlib|click|rich|collections|typing|nn)\b.*"),
-    (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path|pathlib\.Path)"),
+    (r"py:.*", r"(abc|pathlib)\..*"),
+    (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path)"),
+    # What a file keeps to itself: a base class of its own, an alias of a type.
+    (r"py:.*", r"torchmanifold\..*\.(_\w+|Point)"),
 ]
 
 # -- How they look ---------------------------------------------------------------------------
@@ -63,3 +68,25 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 1,
 }
+
+# -- Docstrings of properties --------------------------------------------------------------------
+# Napoleon reads "words: more words" in the docstring of a property as a type and its
+# description. Ours are sentences, so they are put back as they were.
+
+_sentences: dict[str, list[str]] = {}
+
+
+def _keep(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    if what == "property":
+        _sentences[name] = list(lines)
+
+
+def _put_back(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    if what == "property":
+        lines[:] = _sentences[name]
+
+
+def setup(app: Sphinx) -> None:
+    """Run one hook before napoleon, whose priority is 500, and one after."""
+    app.connect("autodoc-process-docstring", _keep, priority=400)
+    app.connect("autodoc-process-docstring", _put_back, priority=600)
