@@ -1,0 +1,171 @@
+"""Cayley transform: skew to orthogonal by one inverse, its thin form and its inverse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds.linalg import (
+    adjoint,
+    eye_like,
+    gram_residual,
+    in_working_precision,
+    skew,
+)
+
+__all__ = ["CayleyMap", "cayley", "cayley_change", "cayley_thin", "inverse_cayley"]
+
+
+@in_working_precision
+def cayley(a: Tensor) -> Tensor:
+    """Cayley transform `Q = (I - A/2)^-1 (I + A/2)` of a skew matrix: orthogonal.
+
+    Computed as `Q = 2 M - I` with `M = (I - A/2)^-1`. The derivative is `dQ = M dA M`: two
+    products, no further solve, and without the cancellation of `(I + Q) / 2` at large norm.
+
+    Args:
+        a: `(*batch, n, n)`, skew-symmetric (skew-Hermitian: unitary `Q`).
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import cayley
+        >>> cayley(torch.tensor([[0.0, 2.0], [-2.0, 0.0]]))
+        tensor([[ 0.,  1.],
+                [-1.,  0.]])
+
+    Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
+    Math. Program. 142 (2013), equation (7).
+    """
+    eye = eye_like(a)
+    return 2 * torch.linalg.inv_ex(eye - a / 2).inverse - eye
+
+
+@in_working_precision
+def cayley_change(a: Tensor) -> Tensor:
+    """`cayley(a) - I`, to the relative precision of `a` when `a` is small.
+
+    A retraction adds this change to its point; forming `X cayley(a)` instead rounds the
+    identity in every step.
+
+    Args:
+        a: `(*batch, n, n)`, skew-symmetric.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import cayley_change
+        >>> cayley_change(torch.tensor([[0.0, 2.0], [-2.0, 0.0]]))
+        tensor([[-1.,  1.],
+                [-1., -1.]])
+    """
+    # (I - A/2)^-1 A: the inverse commutes with A, and its derivative is products alone.
+    return torch.linalg.inv_ex(eye_like(a) - a / 2).inverse @ a
+
+
+@in_working_precision
+def inverse_cayley(q: Tensor) -> Tensor:
+    """Skew `A` with `cayley(A) = Q`: `A = 2 (I + Q)^-1 (Q - I)`.
+
+    Exists where `Q` has no eigenvalue -1; there the value is not finite or has no digits.
+
+    Args:
+        q: `(*batch, n, n)`, orthogonal or unitary.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import inverse_cayley
+        >>> inverse_cayley(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+        tensor([[ 0.,  2.],
+                [-2.,  0.]])
+    """
+    eye = eye_like(q)
+    return skew(2 * torch.linalg.solve_ex(eye + q, q - eye).result)
+
+
+@in_working_precision
+def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
+    """Cayley retraction on `n x p` orthonormal columns through one `p x p` inverse.
+
+    With `S = skew(X'V)`, `K = V - X X'V`, `T = S/2 - K'K/4`, `b = (I - T)^-1`:
+    `Y = X + X (2 b T) + K b`. It equals `cayley(W) X` for the `n x n` skew `W` of rank `2p`
+    with `W X = V`, which is never formed. The change is added to the point, because rounding
+    the point itself in every step accumulates; a retraction ends in one Newton-Schulz step,
+    which is left to the caller. In float32 accurate up to `||V||` of about 30.
+
+    Args:
+        x: `(*batch, n, p)`, orthonormal columns.
+        v: `(*batch, n, p)`, tangent at `x`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import cayley_thin
+        >>> cayley_thin(torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [2.0]]))
+        tensor([[0.],
+                [1.]])
+
+    Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
+    Math. Program. 142 (2013), lemma 4, by the Woodbury identity.
+    """
+    overlap = adjoint(x) @ v
+    normal = v - x @ overlap
+    t = skew(overlap) / 2 - adjoint(normal) @ normal / 4
+    b = torch.linalg.inv_ex(eye_like(t) - t).inverse
+    return x + (x @ (2 * b @ t) + normal @ b)
+
+
+class CayleyMap(nn.Module):
+    """Skew to orthogonal by the Cayley transform; chain it after `Skew`.
+
+    Reaches every rotation without eigenvalue -1. `tm.constrain` has no such gap: there the
+    base point moves.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import CayleyMap
+        >>> CayleyMap()(torch.zeros(2, 2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def forward(self, a: Tensor) -> Tensor:
+        """`cayley(a)`."""
+        return cayley(a)
+
+    def right_inverse(self, q: Tensor) -> Tensor:
+        """Inverse Cayley transform.
+
+        Raises:
+            ValueError: `q` is not orthogonal, or has eigenvalue -1 (as every orthogonal
+                matrix of determinant -1 does).
+        """
+        require_rotation(q, "CayleyMap")
+        return inverse_cayley(q)
+
+
+def require_rotation(q: Tensor, name: str) -> None:
+    """Raise ValueError unless `q` is orthogonal without eigenvalue -1."""
+    if q.ndim < 2 or q.shape[-1] != q.shape[-2]:
+        raise ValueError(f"{name}.right_inverse: expected (*, n, n), got shape {tuple(q.shape)}")
+    n = q.shape[-1]
+    eps = torch.finfo(q.dtype).eps
+    residual = float(gram_residual(q).amax())
+    if not residual <= 1000 * eps * n**0.5:
+        raise ValueError(
+            f"{name}.right_inverse: the matrix is not orthogonal: ||q'q - I|| is {residual:.3g}"
+        )
+    remedy = (
+        "Use tm.constrain(module, name, tm.SpecialOrthogonal()) or tm.Stiefel(), which move the "
+        "base point and represent it exactly."
+    )
+    if not q.is_complex() and (torch.linalg.det(q) < 0).any():
+        raise ValueError(
+            f"{name}.right_inverse: the matrix has determinant -1, so no skew matrix maps to it. "
+            + remedy
+        )
+    gap = float(torch.linalg.svdvals(eye_like(q) + q)[..., -1].amin())
+    if gap <= 100 * eps:
+        raise ValueError(
+            f"{name}.right_inverse: the matrix has an eigenvalue -1 (distance {gap:.3g}), where "
+            "the map has no inverse. " + remedy
+        )

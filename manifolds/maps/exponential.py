@@ -1,0 +1,480 @@
+"""Matrix exponential in a handful of products, with an adjoint that reuses them.
+
+Taylor polynomials of degree 4, 8 and 18 in 2, 3 and 5 products (Bader, Blanes, Casas 2019),
+scaling and squaring. All in the form `E = exp(A) - I`: squaring becomes `2 E + E E`, and
+rounding is relative to the change. The adjoint of each step reuses the products of the
+forward pass; for a skew argument its gradient is skew too, which saves half of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds.linalg import (
+    adjoint,
+    eye_like,
+    frobenius,
+    gram_residual,
+    in_working_precision,
+    skew,
+)
+from torchmanifold.manifolds.maps.cayley import inverse_cayley, require_rotation
+from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.spectral import spd_log, spectral
+
+__all__ = [
+    "MatrixExponential",
+    "exp_thin",
+    "expm",
+    "expm1",
+    "expm1_skew",
+    "expm_skew",
+    "log_orthogonal",
+]
+
+_R = math.sqrt(177)
+_X3 = 2 / 3
+_X1, _X2 = _X3 * (1 + _R) / 88, _X3 * (1 + _R) / 352
+_X4, _X5 = (-271 + 29 * _R) / (315 * _X3), 11 * (-1 + _R) / (1260 * _X3)
+_X6, _X7 = 11 * (-9 + _R) / (5040 * _X3), (89 - _R) / (5040 * _X3**2)
+_Y2 = (857 - 58 * _R) / 630
+
+# Rows: B1 to B5 as combinations of I, A, A^2, A^3, A^6.
+_B = (
+    (0.0, -0.100365581030144618, -0.00802924648241156933, -0.000892138498045729985, 0.0),
+    (
+        0.0,
+        0.397849749499645078,
+        1.36783778460411720,
+        0.498289622525382669,
+        -0.000637898194594723280,
+    ),
+    (
+        -10.9676396052962062,
+        1.68015813878906206,
+        0.0571779846478865511,
+        -0.00698210122488052057,
+        3.34975017086070471e-05,
+    ),
+    (
+        -0.0904316832390810593,
+        -0.0676404519071381883,
+        0.0675961301770459655,
+        0.0295552570429315521,
+        -1.39180257516060694e-05,
+    ),
+    (0.0, 0.0, -0.0923364619367118556, -0.0169364939002081723, -1.40086798182036095e-05),
+)
+
+# Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18.
+# Beyond 1.6 the Taylor terms of a skew matrix cancel in float32.
+_THETA = {torch.float32: (0.094, 0.65, 1.6), torch.float64: (1.7e-3, 0.069, 1.09)}
+_POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
+
+
+def _add_to_diagonal(x: Tensor, c: float) -> Tensor:
+    x.diagonal(dim1=-2, dim2=-1).add_(c)
+    return x
+
+
+def _one_norm(x: Tensor) -> Tensor:
+    """Largest 1-norm: `(*batch,)`."""
+    return torch.linalg.vector_norm(x, ord=1, dim=-2).amax(-1)
+
+
+def _square_adjoint(grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
+    """Adjoint of `x -> x x`; of skew `x` only the skew part of the result is right."""
+    if not skewed:
+        return grad @ adjoint(x) + adjoint(x) @ grad
+    t = (grad + adjoint(grad)) @ x
+    return (adjoint(t) - t) / 2
+
+
+# ---- Each polynomial: forward returns E and what the adjoint needs besides A and A^2.
+
+
+def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
+    m = _add_to_diagonal(a / 6 + a2 / 24, 0.5)
+    return a + a2 @ m, [m]
+
+
+def _degree4_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
+    (m,) = tape
+    mb = adjoint(a2) @ g
+    return g + mb / 6 + _square_adjoint(g @ adjoint(m) + mb / 24, a, skewed)
+
+
+def _degree8(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
+    p = _X1 * a + _X2 * a2
+    a4 = a2 @ p
+    left = _X3 * a2 + a4
+    right = _add_to_diagonal(_X5 * a + _X6 * a2 + _X7 * a4, _X4)
+    return a + _Y2 * a2 + left @ right, [p, left, right]
+
+
+def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
+    p, left, right = tape
+    rb, lb = adjoint(left) @ g, g @ adjoint(right)
+    a4b = lb + _X7 * rb
+    pb = adjoint(a2) @ a4b
+    a2b = a4b @ adjoint(p) + _X3 * lb + _X6 * rb + _Y2 * g + _X2 * pb
+    return g + _X5 * rb + _X1 * pb + _square_adjoint(a2b, a, skewed)
+
+
+def _combine(row: tuple[float, ...], powers: tuple[Tensor, ...]) -> Tensor:
+    total = row[1] * powers[0]
+    for c, power in zip(row[2:], powers[1:], strict=True):
+        if c:
+            total.add_(power, alpha=c)
+    return _add_to_diagonal(total, row[0]) if row[0] else total
+
+
+def _degree18(a: Tensor, a2: Tensor, a3: Tensor, a6: Tensor) -> tuple[Tensor, list[Tensor]]:
+    b1, b2, b3, b4, b5 = (_combine(row, (a, a2, a3, a6)) for row in _B)
+    a9 = b4 + b1 @ b5
+    s = b3 + a9
+    return _add_to_diagonal(b2 + s @ a9, -1), [a3, b1, b5, a9, s]
+
+
+def _degree18_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
+    a3, b1, b5, a9, s = tape
+    b3b = g @ adjoint(a9)
+    b4b = adjoint(s) @ g + b3b
+    grads = (b4b @ adjoint(b5), g, b3b, b4b, adjoint(b1) @ b4b)
+    ab, a2b, a3b, a6b = (
+        sum(row[k] * b for row, b in zip(_B, grads, strict=True)) for k in range(1, 5)
+    )
+    a3b = a3b + _square_adjoint(a6b, a3, skewed)
+    a2b = a2b + a3b @ adjoint(a)
+    return ab + adjoint(a2) @ a3b + _square_adjoint(a2b, a, skewed)
+
+
+_ADJOINTS = {4: _degree4_adjoint, 8: _degree8_adjoint, 18: _degree18_adjoint}
+
+
+def _squarings(theta: float, bound: float) -> int:
+    """Least `s` with `theta / 2^s <= bound`; none for a NaN, which propagates by itself."""
+    if not (math.isfinite(theta) and theta > bound):
+        return 0
+    return math.ceil(math.log2(theta / bound))
+
+
+def _polish(e: Tensor) -> Tensor:
+    """One Newton-Schulz step on `I + e`, written in `e`."""
+    r = e + adjoint(e) + adjoint(e) @ e
+    return e - (r + e @ r) / 2
+
+
+def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
+    """`exp(a) - 1` with degree and scaling read from the norm.
+
+    Returns the value, the degree, and `[a, a2, polynomial's tensors ..., E_0, E_1, ...]` for the
+    scaled `a` and every squaring.
+    """
+    low, middle, high = _THETA[torch.float64 if a.dtype in _DOUBLE else torch.float32]
+    a2 = a @ a
+    theta = _one_norm(a)
+    if skewed:
+        # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
+        theta = torch.minimum(theta, _one_norm(a2).sqrt())
+    bound = float(theta.amax()) if theta.numel() else 0.0
+    if bound <= low:
+        e, tape = _degree4(a, a2)
+        return e, 4, [a, a2, *tape]
+    if bound <= 2 * middle:
+        s = _squarings(bound, middle)
+        a, a2 = _scaled((a, a2), (1, 2), s)
+        e, tape = _degree8(a, a2)
+        degree = 8
+    else:
+        a3 = a2 @ a
+        a6 = a3 @ a3
+        if skewed:
+            bound = min(bound, float(_one_norm(a6).amax()) ** (1 / 6))
+        s = _squarings(bound, high)
+        a, a2, a3, a6 = _scaled((a, a2, a3, a6), (1, 2, 3, 6), s)
+        e, tape = _degree18(a, a2, a3, a6)
+        degree = 18
+    tape = [a, a2, *tape]
+    for j in range(s):
+        tape.append(e)
+        e = torch.baddbmm(2 * e, e, e) if e.ndim == 3 else 2 * e + e @ e
+        if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == s - 1):
+            e = _polish(e)
+    return e, degree, tape
+
+
+def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> list[Tensor]:
+    if s == 0:
+        return list(powers)
+    return [x * 2.0 ** (-s * k) for x, k in zip(powers, exponents, strict=True)]
+
+
+_DOUBLE = (torch.float64, torch.complex128)
+_TAPE = {4: 3, 8: 5, 18: 7}  # tensors on the tape before the squarings
+
+
+class _Expm1(torch.autograd.Function):
+    """`exp(A) - I`, with degree and scaling chosen from the norm (CPU)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, skewed: bool) -> Tensor:
+        e, degree, tape = _chosen(a, skewed)
+        ctx.skewed, ctx.degree = skewed, degree
+        ctx.save_for_backward(a, *tape)
+        return e
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        original, a, a2, *tape = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # To be differentiated again: the derivative along the gradient as an exponential.
+            g = _directional(adjoint(original), grad)
+        else:
+            split = _TAPE[ctx.degree] - 2
+            tape, squarings = tape[:split], tape[split:]
+            g = grad
+            for e in reversed(squarings):
+                g = 2 * g + adjoint(e) @ g + g @ adjoint(e)
+            g = _ADJOINTS[ctx.degree](g, a, a2, tape, ctx.skewed)
+            if squarings:
+                g = g * 2.0 ** -len(squarings)
+        return (skew(g) if ctx.skewed else g), None
+
+
+def _directional(a: Tensor, e: Tensor) -> Tensor:
+    """Derivative of the exponential at `a` along `e`: upper right of `exp([[a, e], [0, a]])`."""
+    n = a.shape[-1]
+    size = frobenius(e.detach())[..., None, None]
+    size = size.masked_fill(size == 0, 1)  # linear in e: its scale must not cost squarings
+    top = torch.cat([a, e / size], -1)
+    bottom = torch.cat([torch.zeros_like(a), a], -1)
+    return _expm1(torch.cat([top, bottom], -2), False)[..., :n, n:] * size
+
+
+def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
+    """`exp(a) - 1` with a fixed number of squarings, masked matrix by matrix on the device."""
+    high = _THETA[torch.float64 if a.dtype in _DOUBLE else torch.float32][2]
+    theta = _one_norm(a.detach())
+    s = torch.log2(theta / high).ceil().clamp(0, squarings)[..., None, None]
+    a = a * torch.exp2(-s)
+    a2 = a @ a
+    a3 = a2 @ a
+    eye = eye_like(a)
+    powers = (eye, a, a2, a3, a3 @ a3)
+    b1, b2, b3, b4, b5 = (
+        sum(c * power for c, power in zip(row, powers, strict=True)) for row in _B
+    )
+    a9 = b4 + b1 @ b5
+    e = b2 + (b3 + a9) @ a9 - eye
+    for j in range(squarings):
+        e = torch.where(j < s, 2 * e + e @ e, e)
+        if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == squarings - 1):
+            e = e + (_polish(e) - e).detach()  # in the backward pass the polish is the identity
+    return e
+
+
+def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
+    if a.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _Expm1.apply(a, skewed)
+    return _masked(a, skewed, squarings)
+
+
+@in_working_precision
+def expm(a: Tensor) -> Tensor:
+    """Matrix exponential `exp(A) = I + A + A^2/2 + ...`.
+
+    Degree and scaling follow the norm on the CPU. On an accelerator and while compiling the
+    schedule is fixed, so nothing is read back.
+
+    Args:
+        a: `(*batch, n, n)`, real or complex.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import expm
+        >>> expm(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+        tensor([[1., 1.],
+                [0., 1.]])
+
+    Source: Bader, Blanes and Casas, Computing the matrix exponential with an optimized Taylor
+    polynomial approximation, Mathematics 7 (2019), 1174.
+    """
+    return _expm1(a, False) + eye_like(a)
+
+
+@in_working_precision
+def expm1(a: Tensor) -> Tensor:
+    """`exp(A) - I`, to the relative precision of `A` when `A` is small.
+
+    Args:
+        a: `(*batch, n, n)`, real or complex.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import expm1
+        >>> expm1(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+        tensor([[0., 1.],
+                [0., 0.]])
+    """
+    return _expm1(a, False)
+
+
+@in_working_precision
+def expm_skew(a: Tensor, squarings: int = 14) -> Tensor:
+    """Exponential of a skew matrix: a rotation (unitary for a skew-Hermitian argument).
+
+    Fewer squarings than `expm`, because a skew matrix is normal and the 1-norm of its powers
+    bounds its spectral norm more tightly; half of the adjoint's products, because its gradient
+    is skew; and Newton-Schulz steps that hold orthogonality at large norm.
+
+    Args:
+        a: `(*batch, n, n)`, skew-symmetric. The gradient is its skew part: put `Skew` before.
+        squarings: their number where the schedule is fixed (accelerators, compilation); the
+            value is accurate for `||a||_1` up to `2^squarings`.
+
+    Example:
+        >>> import math, torch
+        >>> from torchmanifold.manifolds.maps import expm_skew
+        >>> expm_skew(torch.tensor([[0.0, -math.pi], [math.pi, 0.0]])).round()
+        tensor([[-1., -0.],
+                [0., -1.]])
+
+    Source: Bader, Blanes and Casas, Computing the matrix exponential with an optimized Taylor
+    polynomial approximation, Mathematics 7 (2019), 1174.
+    """
+    return _expm1(a, True, squarings) + eye_like(a)
+
+
+@in_working_precision
+def expm1_skew(a: Tensor, squarings: int = 14) -> Tensor:
+    """`exp(A) - I` for skew `A`: the change that a retraction adds to its point.
+
+    Args:
+        a: `(*batch, n, n)`, skew-symmetric.
+        squarings: as in `expm_skew`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import expm1_skew
+        >>> expm1_skew(torch.zeros(1, 1))
+        tensor([[0.]])
+    """
+    return _expm1(a, True, squarings)
+
+
+@in_working_precision
+def log_orthogonal(q: Tensor) -> Tensor:
+    """Principal logarithm of a rotation: the skew `A` with `exp(A) = Q` and angles below pi.
+
+    The square root of an orthogonal matrix is the polar factor of `I + Q`; its inverse Cayley
+    transform is `2 tan(A/4)`, a matrix that is never large, and the arc tangent of that is
+    a function of a Hermitian matrix. Exists where `Q` has no eigenvalue -1.
+
+    Args:
+        q: `(*batch, n, n)`, orthogonal or unitary.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import log_orthogonal
+        >>> log_orthogonal(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+        tensor([[ 0.0000,  1.5708],
+                [-1.5708,  0.0000]])
+
+    Source: Higham, Functions of Matrices (2008), chapter 11 and section 8.1.
+    """
+    root = polar(eye_like(q) + q)
+    hermitian = inverse_cayley(root) * 1j
+    angles = spectral(hermitian, lambda x: 4 * torch.atan(x / 2), lambda x: 2 / (1 + x * x / 4))
+    return skew((angles * -1j) if q.is_complex() else angles.imag)
+
+
+@in_working_precision
+def exp_thin(x: Tensor, v: Tensor) -> Tensor:
+    """Canonical Stiefel geodesic through one `2p x 2p` exponential.
+
+    With `S = skew(X'V)`, `K = V - X X'V`, `H = K'K`: `Y = [X K] exp([[S, -H], [I, 0]]) [I; 0]`.
+    The blocks are balanced by the size of `K`, and the change is added to the point. A
+    retraction ends in one Newton-Schulz step, which is left to the caller.
+
+    Args:
+        x: `(*batch, n, p)`, orthonormal columns.
+        v: `(*batch, n, p)`, tangent at `x`.
+
+    Example:
+        >>> import math, torch
+        >>> from torchmanifold.manifolds.maps import exp_thin
+        >>> exp_thin(torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [math.pi]])).round()
+        tensor([[-1.],
+                [-0.]])
+
+    Source: Edelman, Arias and Smith, The geometry of algorithms with orthogonality constraints,
+    SIAM J. Matrix Anal. Appl. 20 (1998), corollary 2.2, without its QR decomposition.
+    """
+    p = x.shape[-1]
+    overlap = adjoint(x) @ v
+    normal = v - x @ overlap
+    # The value does not depend on the balance c, so neither does the derivative.
+    c = frobenius(normal.detach())[..., None, None]
+    c = c.masked_fill(c == 0, 1)
+    normal = normal / c
+    top = torch.cat([skew(overlap), -c * (adjoint(normal) @ normal)], -1)
+    eye = (c * eye_like(x)).expand_as(overlap)
+    bottom = torch.cat([eye, torch.zeros_like(overlap)], -1)
+    change = _expm1(torch.cat([top, bottom], -2), False)[..., :p]
+    return x + (x @ change[..., :p, :] + normal @ change[..., p:, :])
+
+
+class MatrixExponential(nn.Module):
+    """Matrix exponential: after `Skew` a rotation, after `Symmetric` a positive definite matrix.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import MatrixExponential
+        >>> MatrixExponential()(torch.zeros(2, 2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def forward(self, a: Tensor) -> Tensor:
+        """`exp(a)`."""
+        return expm(a)
+
+    def right_inverse(self, q: Tensor) -> Tensor:
+        """Principal logarithm of an orthogonal or of a symmetric positive definite matrix.
+
+        Raises:
+            ValueError: `q` is neither, or is orthogonal with eigenvalue -1.
+        """
+        return _logarithm(q)
+
+
+def _logarithm(q: Tensor) -> Tensor:
+    if q.ndim < 2 or q.shape[-1] != q.shape[-2]:
+        raise ValueError(
+            f"MatrixExponential.right_inverse: expected (*, n, n), got shape {tuple(q.shape)}"
+        )
+    tolerance = 1000 * torch.finfo(q.dtype).eps * q.shape[-1] ** 0.5
+    if bool((gram_residual(q) <= tolerance).all()):
+        require_rotation(q, "MatrixExponential")
+        return log_orthogonal(q)
+    asymmetry = (q - adjoint(q)).abs().amax()
+    if asymmetry <= 100 * torch.finfo(q.dtype).eps * q.abs().amax():
+        least = torch.linalg.eigvalsh(q)[..., 0].amin()
+        if least > 0:
+            return spd_log(q)
+        raise ValueError(
+            "MatrixExponential.right_inverse: the symmetric matrix is not positive definite: its "
+            f"least eigenvalue is {float(least):.3g}"
+        )
+    raise ValueError(
+        "MatrixExponential.right_inverse: the matrix is neither orthogonal (||q'q - I|| is "
+        f"{float(gram_residual(q).amax()):.3g}) nor symmetric (max |q - q'| is "
+        f"{float(asymmetry):.3g})"
+    )

@@ -1,0 +1,274 @@
+"""Functions of singular values: truncation to a rank, bounds; and the factored low-rank weight.
+
+An odd function `f` acts on a matrix through its singular values, `U diag(f(s)) V'`. Its
+derivative needs `f[s_i, s_j]` and `f[s_i, -s_j] = (f(s_i) + f(s_j)) / (s_i + s_j)`, and is
+finite where singular values coincide; differentiating an SVD divides by zero there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds.linalg import adjoint, in_working_precision
+from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative
+
+__all__ = ["LowRank", "SpectralBound", "clamp_singular_values", "truncate"]
+
+
+def _blocks(z: Tensor) -> Tensor:
+    """`[[0, z], [z', 0]]`: its eigenvalues are plus and minus the singular values of `z`."""
+    n, p = z.shape[-2:]
+    top = torch.cat([z.new_zeros(*z.shape[:-2], n, n), z], -1)
+    bottom = torch.cat([adjoint(z), z.new_zeros(*z.shape[:-2], p, p)], -1)
+    return torch.cat([top, bottom], -2)
+
+
+class _Singular(torch.autograd.Function):
+    """`U diag(f(s)) V'`; `choose(s)` gives the new singular values and the odd function."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, choose: Callable[[Tensor], tuple[Tensor, SpectralFunction]]
+    ) -> Tensor:
+        u, s, vh = torch.linalg.svd(z, full_matrices=False)
+        values, ctx.function = choose(s)
+        ctx.save_for_backward(z, u, s, vh)
+        return (u * values.unsqueeze(-2)) @ vh
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        z, u, s, vh = ctx.saved_tensors
+        n, p = z.shape[-2:]
+        first = ctx.function.first
+        if torch.is_grad_enabled():
+            # To be differentiated again: as a function of the symmetric matrix of the blocks.
+            whole = directional_derivative(_blocks(z), _blocks(grad), ctx.function)
+            return whole[..., :n, n:], None
+        x, y = s.unsqueeze(-1), s.unsqueeze(-2)
+        left, right = adjoint(u) @ grad, grad @ adjoint(vh)
+        e = left @ adjoint(vh)
+        inner = first(x, y) * (e + adjoint(e)) / 2 + first(x, -y) * (e - adjoint(e)) / 2
+        g = u @ inner @ vh
+        slope = first(s, torch.zeros_like(s))
+        if n > p:
+            g = g + ((right - u @ e) * slope.unsqueeze(-2)) @ vh
+        elif n < p:
+            g = g + u @ (slope.unsqueeze(-1) * (left - e @ vh))
+        return g, None
+
+
+def _quotient(x: Tensor, y: Tensor, fx: Tensor, fy: Tensor) -> Tensor:
+    gap = x - y
+    zero = gap == 0
+    return ((fx - fy) / gap.masked_fill(zero, 1)).masked_fill(zero, 0)
+
+
+def _piecewise_linear(
+    value: Callable[[Tensor], Tensor], piece: Callable[[Tensor], Tensor]
+) -> SpectralFunction:
+    """Divided differences of a function that is linear on pieces.
+
+    `piece` numbers the pieces, so that points of one piece need no quotient: the first
+    difference there is the slope, and the second is zero. Odd numbers have slope 1, even 0.
+    """
+
+    def first(x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        i, j = piece(x), piece(y)
+        return torch.where(i == j, (i % 2).to(x.dtype), _quotient(x, y, value(x), value(y)))
+
+    def second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        low, mid, high = torch.stack(torch.broadcast_tensors(x, y, z)).sort(0).values.unbind(0)
+        difference = _quotient(high, low, first(mid, high), first(low, mid))
+        i, j, k = piece(low), piece(mid), piece(high)
+        return difference.masked_fill((i == j) & (j == k), 0)
+
+    return SpectralFunction(value, first, second)
+
+
+@in_working_precision
+def truncate(z: Tensor, rank: int) -> Tensor:
+    """Nearest matrix of rank at most `rank`: the singular value decomposition, truncated.
+
+    The derivative is finite also where singular values coincide, as long as the last kept one
+    is larger than the first dropped one (otherwise the nearest matrix is not unique).
+
+    Args:
+        z: `(*batch, n, p)`.
+        rank: number of singular values kept.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import truncate
+        >>> truncate(torch.diag(torch.tensor([3.0, 1.0])), 1)
+        tensor([[3., 0.],
+                [0., 0.]])
+
+    Source: Eckart and Young, Psychometrika 1 (1936); Vandereycken, Low-rank matrix completion
+    by Riemannian optimization, SIAM J. Optim. 23 (2013).
+    """
+
+    def choose(s: Tensor) -> tuple[Tensor, SpectralFunction]:
+        values = s * (torch.arange(s.shape[-1], device=s.device) < rank)
+        if rank >= s.shape[-1]:
+            # Every singular value is kept, also a zero one; the map is the identity.
+            return values, SpectralFunction(
+                lambda x: x,
+                lambda x, y: torch.ones_like(x + y),
+                lambda x, y, z: torch.zeros_like(x + y + z),
+            )
+        cut = (s[..., rank - 1] + s[..., rank]) / 2
+
+        def kept(x: Tensor) -> Tensor:
+            return x.abs() > cut.reshape(cut.shape + (1,) * (x.ndim - cut.ndim))
+
+        # All kept points lie on one line through zero, whatever their sign.
+        return values, _piecewise_linear(lambda x: x * kept(x), lambda x: kept(x).long())
+
+    return _Singular.apply(z, choose)
+
+
+@in_working_precision
+def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
+    """Nearest matrix with all singular values between `low` and `high`.
+
+    With `low = high = 1` the polar factor; with `low = 0` the projection onto the ball of the
+    spectral norm. The derivative is finite at repeated singular values.
+
+    Args:
+        z: `(*batch, n, p)`; of full rank if `low > 0`.
+        low: least singular value, at least 0.
+        high: largest singular value.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import clamp_singular_values
+        >>> clamp_singular_values(torch.diag(torch.tensor([3.0, 0.5])), 0.0, 1.0)
+        tensor([[1.0000, 0.0000],
+                [0.0000, 0.5000]])
+
+    Source: Bhatia, Matrix Analysis (1997), chapter IX.
+    """
+
+    def choose(s: Tensor) -> tuple[Tensor, SpectralFunction]:
+        # The square matrix of the blocks has zero eigenvalues of rounding size, which must not
+        # be taken for small singular values.
+        noise = 100 * torch.finfo(s.dtype).eps * s[..., :1]
+
+        def value(x: Tensor) -> Tensor:
+            zero = x.abs() <= noise.reshape(noise.shape + (1,) * (x.ndim - noise.ndim))
+            return (x.abs().clamp(low, high) * x.sign()).masked_fill(zero, 0)
+
+        def piece(x: Tensor) -> Tensor:
+            number = 4 + x.sign().long() * ((x.abs() > low).long() + (x.abs() >= high).long())
+            return number if low > 0 else torch.where(x.abs() < high, 5, number)
+
+        return s.clamp(low, high), _piecewise_linear(value, piece)
+
+    return _Singular.apply(z, choose)
+
+
+class LowRank(nn.Module):
+    """`U M V'` with orthonormal `U` (n x r), `V` (p x r) and a full `r x r` matrix `M`.
+
+    A full `M` keeps the Jacobian at the rank of the manifold also where singular values
+    coincide, where a diagonal one loses it. The factors of the parametrization may be any
+    full-rank matrices; their polar factors are used.
+
+    Args:
+        rank: r.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import LowRank
+        >>> map = LowRank(1)
+        >>> map(*map.right_inverse(torch.ones(2, 3)))
+        tensor([[1.0000, 1.0000, 1.0000],
+                [1.0000, 1.0000, 1.0000]])
+
+    Source: Vandereycken, Low-rank matrix completion by Riemannian optimization, SIAM J. Optim.
+    23 (2013); Meyer, Bonnabel and Sepulchre, ICML 2011.
+    """
+
+    batched = True
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"LowRank: rank must be at least 1, got {rank}")
+        self.rank = rank
+
+    @property
+    def config(self) -> tuple[int]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.rank,)
+
+    def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
+        """`polar(u) m polar(v)'`."""
+        return polar(u) @ m @ adjoint(polar(v))
+
+    def right_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of the nearest matrix of this rank, by the truncated SVD."""
+        if z.ndim < 2 or min(z.shape[-2:]) < self.rank:
+            raise ValueError(
+                f"LowRank.right_inverse: rank {self.rank} needs both dimensions at least that "
+                f"large, got shape {tuple(z.shape)}"
+            )
+        if not torch.isfinite(z).all():
+            raise ValueError("LowRank.right_inverse: the matrix has entries that are not finite")
+        u, s, vh = torch.linalg.svd(z, full_matrices=False)
+        r = self.rank
+        m = torch.diag_embed(s[..., :r]).to(z.dtype)
+        return u[..., :r].contiguous(), m, adjoint(vh[..., :r, :]).contiguous()
+
+
+class SpectralBound(nn.Module):
+    """Singular values between `low` and `high`, by projection.
+
+    `SpectralBound()` bounds the spectral norm by 1; `SpectralBound(1 - a, 1 + a)` is almost
+    orthogonal. The gradient along a singular value beyond the bounds is zero.
+
+    Args:
+        low: least singular value.
+        high: largest singular value.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import SpectralBound
+        >>> SpectralBound()(3 * torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= low <= high:
+            raise ValueError(f"SpectralBound: needs 0 <= low <= high, got low={low}, high={high}")
+        self.low, self.high = low, high
+
+    @property
+    def config(self) -> tuple[float, float]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.low, self.high)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`clamp_singular_values(z, low, high)`."""
+        return clamp_singular_values(z, self.low, self.high)
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """`x` itself; raises ValueError if a singular value is out of bounds."""
+        s = torch.linalg.svdvals(x)
+        slack = 100 * torch.finfo(s.dtype).eps * max(self.high, 1.0)
+        if not bool(((s >= self.low - slack) & (s <= self.high + slack)).all()):
+            raise ValueError(
+                f"SpectralBound.right_inverse: singular values lie in [{float(s.amin()):.4g}, "
+                f"{float(s.amax()):.4g}], not in [{self.low:g}, {self.high:g}]"
+            )
+        return x

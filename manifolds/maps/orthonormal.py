@@ -1,0 +1,454 @@
+"""Matrices to orthonormal columns: polar factor, QR, Newton-Schulz, Householder reflections.
+
+The value and its derivative are kept apart. The factor `q` of a tall `z` is computed by
+whatever is fastest and accurate for the argument, without a graph; its derivative depends on
+`z` and `q` alone, in closed form, and is made of differentiable operations.
+
+A Gram matrix squares the condition. It is formed in float32 only where it is near the identity
+(`I + v'v` for a short tangent `v`); otherwise in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds.linalg import (
+    adjoint,
+    eye_like,
+    in_working_precision,
+    newton_schulz_step,
+    sym,
+)
+from torchmanifold.manifolds.maps.spectral import solve_lyapunov
+
+__all__ = [
+    "QR",
+    "Householder",
+    "NewtonSchulz",
+    "Polar",
+    "householder",
+    "newton_schulz",
+    "polar",
+    "polar_step",
+    "qr",
+    "qr_step",
+]
+
+
+class _PolarDerivative(torch.autograd.Function):
+    """Returns `q`, the polar factor of `z = q h`, with its derivative in `z`.
+
+    With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
+    singular values stand in the denominators, never differences.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, q: Tensor) -> Tensor:
+        q = q.view_as(q)
+        ctx.save_for_backward(z, q)
+        return q
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        z, q = ctx.saved_tensors
+        h = sym(adjoint(q) @ z)
+        c = adjoint(q) @ grad
+        x = solve_lyapunov(h, c - adjoint(c))
+        if z.shape[-1] == z.shape[-2]:  # no normal space
+            return q @ x, None
+        return _right_divide(grad - q @ c, h) + q @ x, None
+
+
+class _QRDerivative(torch.autograd.Function):
+    """Returns `q`, the orthonormal factor of `z = q r` with positive diagonal, with its derivative.
+
+    With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, q: Tensor, r: Tensor) -> Tensor:
+        q = q.view_as(q)
+        ctx.save_for_backward(z, q, r)
+        return q
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        z, q, r = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            r = (adjoint(q) @ z).triu()
+        c = (adjoint(q) @ grad).triu()
+        c = c - torch.diag_embed(c.diagonal(dim1=-2, dim2=-1)) / 2
+        inner = grad - q @ (c + adjoint(c))
+        return (
+            torch.linalg.solve_triangular(adjoint(r), inner, upper=False, left=False),
+            None,
+            None,
+        )
+
+
+def _right_divide(x: Tensor, h: Tensor) -> Tensor:
+    """`x h^-1` for symmetric `h`."""
+    return torch.linalg.solve_ex(h, x, left=False).result
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float64, on devices that have it."""
+    if x.device.type == "mps":
+        return x
+    return x.to(torch.complex128 if x.is_complex() else torch.float64)
+
+
+def _reads_values(x: Tensor) -> bool:
+    """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _svd_polar(z: Tensor) -> Tensor:
+    u, _, vh = torch.linalg.svd(z, full_matrices=False)
+    return u @ vh
+
+
+def _gram_polar(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Polar factor through the Gram matrix in the dtype of `z`, and its condition."""
+    values, vectors = torch.linalg.eigh(adjoint(z) @ z)
+    q = z @ ((vectors * values.rsqrt().unsqueeze(-2)) @ adjoint(vectors))
+    return q, values[..., -1] / values[..., 0]
+
+
+@in_working_precision
+def polar(z: Tensor) -> Tensor:
+    """Orthonormal polar factor `Q` of `Z = Q H`: the nearest matrix with orthonormal columns.
+
+    The derivative is finite for full-rank `Z`, also at equal singular values, where it is the
+    tangent projection; differentiating an SVD divides by zero there.
+
+    Args:
+        z: `(*batch, n, p)`, `n >= p`, full rank. Without full rank the value is one of the
+            nearest matrices.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import polar
+        >>> polar(torch.tensor([[3.0], [4.0]]))
+        tensor([[0.6000],
+                [0.8000]])
+
+    Source: Higham, Functions of Matrices (2008), chapter 8.
+    """
+    with torch.no_grad():
+        if z.dtype in (torch.float32, torch.complex64) and _reads_values(z):
+            # Float64 holds the Gram matrix of float32 columns to condition 1e5.
+            q, condition = _gram_polar(_wide(z))
+            if not bool((condition.abs() <= 1e10).all()) and bool(torch.isfinite(z).all()):
+                q = _svd_polar(_wide(z))
+            q = q.to(z.dtype)
+        elif z.device.type == "cpu" and _reads_values(z) and not bool(torch.isfinite(z).all()):
+            q = z * torch.nan  # LAPACK refuses what products propagate
+        else:
+            q = newton_schulz_step(_svd_polar(z))
+    return _PolarDerivative.apply(z, q)
+
+
+@in_working_precision
+def qr(z: Tensor) -> Tensor:
+    """Orthonormal factor `Q` of `Z = Q R` with positive diagonal of `R`.
+
+    The positive diagonal makes the factor unique, hence smooth.
+
+    Args:
+        z: `(*batch, n, p)`, `n >= p`, full rank.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import qr
+        >>> qr(torch.tensor([[3.0], [4.0]]))
+        tensor([[0.6000],
+                [0.8000]])
+
+    Source: Walter, Lehmann and Lamour, On evaluating higher-order derivatives of the QR
+    decomposition, Optim. Methods Softw. 27 (2012).
+    """
+    with torch.no_grad():
+        q, r = torch.linalg.qr(z)
+        diagonal = r.diagonal(dim1=-2, dim2=-1)
+        phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())
+        q, r = q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1)
+    return _QRDerivative.apply(z, q, r)
+
+
+def _is_short(square: Tensor) -> bool:
+    """Is `I + square` surely well conditioned? `square = v'v` on the CPU."""
+    return bool((torch.linalg.vector_norm(square, dim=(-2, -1)) <= 1).all())
+
+
+def _cholesky_qr(z: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+    r = torch.linalg.cholesky_ex(gram, upper=True).L
+    return torch.linalg.solve_triangular(r, z, upper=True, left=False), r
+
+
+@in_working_precision
+def qr_step(x: Tensor, v: Tensor) -> Tensor:
+    """Orthonormal QR factor of `X + V`, by Cholesky-QR.
+
+    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`:
+    near the identity for a short step, where one pass in the working precision is accurate.
+    Long steps, and all steps on an accelerator, take the Gram matrix in float64.
+
+    Args:
+        x: `(*batch, n, p)`, orthonormal columns.
+        v: `(*batch, n, p)`, tangent at `x` (`x'v` skew).
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import qr_step
+        >>> qr_step(torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [1.0]]))
+        tensor([[0.7071],
+                [0.7071]])
+
+    Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
+    example 4.1.3; Yamamoto et al., Roundoff error analysis of the CholeskyQR2 algorithm,
+    ETNA 44 (2015).
+    """
+    z = x + v
+    with torch.no_grad():
+        square = adjoint(v) @ v if _reads_values(v) else None
+        if square is not None and _is_short(square):
+            q, r = _cholesky_qr(z, square + eye_like(v))
+        else:
+            wide = _wide(x) + _wide(v)
+            q, r = _cholesky_qr(wide, adjoint(wide) @ wide)
+            if wide.dtype == z.dtype:  # nothing was gained: a second pass
+                q, second = _cholesky_qr(q, adjoint(q) @ q)
+                r = second @ r
+            q, r = q.to(z.dtype), r.to(z.dtype)
+    return _QRDerivative.apply(z, q, r)
+
+
+@in_working_precision
+def polar_step(x: Tensor, v: Tensor) -> Tensor:
+    """Polar factor of `X + V`, `(X + V)(I + V'V)^(-1/2)`: the projection of `X + V`.
+
+    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`.
+    Long steps, and all steps on an accelerator, take it in float64.
+
+    Args:
+        x: `(*batch, n, p)`, orthonormal columns.
+        v: `(*batch, n, p)`, tangent at `x` (`x'v` skew).
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import polar_step
+        >>> polar_step(torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [1.0]]))
+        tensor([[0.7071],
+                [0.7071]])
+
+    Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
+    example 4.1.3.
+    """
+    z = x + v
+    with torch.no_grad():
+        square = adjoint(v) @ v if _reads_values(v) else None
+        if square is not None and _is_short(square):
+            values, vectors = torch.linalg.eigh(_wide(square))
+            change = torch.expm1(torch.log1p(values.clamp_min(0)) / -2)
+            change = (vectors * change.unsqueeze(-2)) @ adjoint(vectors)
+            q = z + z @ change.to(z.dtype)
+        else:
+            wide = _wide(x) + _wide(v)
+            if square is None or bool(torch.isfinite(square).all()):
+                q = _gram_polar(wide)[0]
+                if wide.dtype == z.dtype:
+                    q = newton_schulz_step(q)
+                q = q.to(z.dtype)
+            else:
+                q = z * torch.nan
+    return _PolarDerivative.apply(z, q)
+
+
+@in_working_precision
+def newton_schulz(z: Tensor, steps: int = 1) -> Tensor:
+    """Newton-Schulz steps `Y <- Y (3 I - Y'Y) / 2` towards the polar factor.
+
+    With `e = ||Y'Y - I||`, one step leaves about `3 e^2 / 4`. Converges where the singular
+    values lie between 0 and `sqrt(3)`; not the polar factor itself after finitely many steps.
+
+    Args:
+        z: `(*batch, n, p)`, `n >= p`, near orthonormal columns.
+        steps: number of steps.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import newton_schulz
+        >>> newton_schulz(torch.tensor([[1.1]]), steps=3)
+        tensor([[1.0000]])
+
+    Source: Higham, Functions of Matrices (2008), equation (8.20).
+    """
+    for _ in range(steps):
+        z = newton_schulz_step(z)
+    return z
+
+
+@in_working_precision
+def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
+    """Product of `p` Householder reflections, first `p` columns.
+
+    The columns `v_k` of the lower triangle of `z` are the normals, `H_k = I - 2 v v' / v'v`.
+    The value does not change when a column is scaled, so weight decay does not move it. The
+    product is `I - V S^-1 V'` with `S = diag(v'v) / 2 + triu(V'V, 1)`: products and one
+    triangular solve.
+
+    Args:
+        z: `(*batch, n, p)`, `n >= p`, lower triangular columns not zero.
+        signs: `(*batch, p)`, multiplies the columns; ones by default.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import householder
+        >>> householder(torch.tensor([[1.0], [1.0]]))
+        tensor([[ 0.],
+                [-1.]])
+
+    Source: Likhosherstov et al., CWY parametrization (2020), arXiv:2004.08675, theorem 1.
+    """
+    v = z.tril()
+    v = v / torch.linalg.vector_norm(v, dim=-2, keepdim=True)
+    p = z.shape[-1]
+    s = (adjoint(v) @ v).triu(1) + eye_like(v) / 2
+    q = -v @ torch.linalg.solve_triangular(s, adjoint(v[..., :p, :]), upper=True)
+    q = q + torch.eye(z.shape[-2], p, dtype=z.dtype, device=z.device)
+    return q if signs is None else q * signs.unsqueeze(-2)
+
+
+def _require_tall(z: Tensor, name: str) -> None:
+    if z.ndim < 2 or z.shape[-2] < z.shape[-1]:
+        raise ValueError(
+            f"{name}.right_inverse: expected (*, n, p) with n >= p, got shape {tuple(z.shape)}; "
+            "transpose a wide matrix"
+        )
+    if not torch.isfinite(z).all():
+        raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
+
+
+class Polar(nn.Module):
+    """Any full-rank tall matrix to the nearest one with orthonormal columns.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Polar
+        >>> Polar()(2 * torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`polar(z)`."""
+        return polar(z)
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """`x` itself."""
+        _require_tall(x, type(self).__name__)
+        return x
+
+
+class QR(nn.Module):
+    """Any full-rank tall matrix to its orthonormal QR factor with positive diagonal.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import QR
+        >>> QR()(2 * torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`qr(z)`."""
+        return qr(z)
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """`x` itself."""
+        _require_tall(x, type(self).__name__)
+        return x
+
+
+class NewtonSchulz(nn.Module):
+    """A matrix near orthonormal columns, moved nearer by Newton-Schulz steps.
+
+    Args:
+        steps: number of steps.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import NewtonSchulz
+        >>> NewtonSchulz(steps=2)(torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    batched = True
+
+    def __init__(self, steps: int = 1) -> None:
+        super().__init__()
+        if steps < 1:
+            raise ValueError(f"NewtonSchulz: steps must be at least 1, got {steps}")
+        self.steps = steps
+
+    @property
+    def config(self) -> tuple[int]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.steps,)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`newton_schulz(z, steps)`."""
+        return newton_schulz(z, self.steps)
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """`x` itself."""
+        _require_tall(x, type(self).__name__)
+        return x
+
+
+class Householder(nn.Module):
+    """Orthonormal columns as a product of Householder reflections, immune to weight decay.
+
+    The signs of the columns are fixed by the right inverse and kept in a buffer.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Householder
+        >>> map = Householder()
+        >>> map(map.right_inverse(torch.eye(3, 2)))
+        tensor([[1., 0.],
+                [0., 1.],
+                [0., 0.]])
+    """
+
+    batched = True
+    signs: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("signs", None)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`householder(z, signs)`."""
+        return householder(z, self.signs)
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """Normals of the reflections that give orthonormal `x`; sets the signs."""
+        _require_tall(x, type(self).__name__)
+        if x.is_complex():
+            raise ValueError("Householder.right_inverse: real matrices only; use Polar or QR")
+        packed, tau = torch.geqrf(x)
+        diagonal = packed.diagonal(dim1=-2, dim2=-1)
+        # LAPACK writes the identity as tau = 0; here e_k reflects, which the sign undoes.
+        self.signs = torch.where(tau == 0, -diagonal, diagonal).sign()
+        return packed.tril(-1) + torch.eye(*x.shape[-2:], dtype=x.dtype, device=x.device)

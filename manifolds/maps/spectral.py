@@ -1,0 +1,591 @@
+"""Functions of symmetric (Hermitian) matrices, with derivatives that stay finite.
+
+A scalar function acts on a symmetric matrix through its eigenvalues,
+`f(S) = U diag(f(l)) U'`. Its derivative is a Schur product in the eigenbasis with the
+*divided differences* `f[x, y] = (f(x) - f(y)) / (x - y)` (Daleckii-Krein), and its second
+derivative needs `f[x, y, z]`. Both are smooth functions of the eigenvalues, also where
+eigenvalues coincide; differentiating through `eigh` instead divides by zero there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from torchmanifold.manifolds.linalg import adjoint, in_working_precision, sym
+
+__all__ = [
+    "Cholesky",
+    "Softplus",
+    "SpdExponential",
+    "SpdLogarithm",
+    "SpectralFunction",
+    "Square",
+    "apply_spectral",
+    "d_exp",
+    "d_log",
+    "directional_derivative",
+    "solve_lyapunov",
+    "spd_exp",
+    "spd_inv_sqrt",
+    "spd_log",
+    "spd_sqrt",
+    "spectral",
+]
+
+
+@dataclass(frozen=True)
+class SpectralFunction:
+    """A scalar function with its first and second divided differences.
+
+    Attributes:
+        value: `f(x)`.
+        first: `f[x, y]`, finite for `x = y`.
+        second: `f[x, y, z]`, finite for coinciding arguments.
+        positive: the argument must be positive; eigenvalues of a positive definite matrix
+            that rounding made non-positive are lifted to a floor.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    first: Callable[[Tensor, Tensor], Tensor]
+    second: Callable[[Tensor, Tensor, Tensor], Tensor]
+    positive: bool = False
+
+
+def _ratio(numerator: Tensor, denominator: Tensor, limit: Tensor) -> Tensor:
+    """`numerator / denominator`, and `limit` where the denominator is zero."""
+    zero = denominator == 0
+    return torch.where(zero, limit, numerator / denominator.masked_fill(zero, 1))
+
+
+def _second(
+    first: Callable[[Tensor, Tensor], Tensor],
+    series: Callable[[Tensor, Tensor], Tensor],
+    scale: Callable[[Tensor], Tensor],
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Second divided difference by the quotient over the widest gap, or a series if that is narrow.
+
+    Around the mean `m` with `p2` the sum of squared deviations,
+    `f[x, y, z] = f''(m) / 2 + f''''(m) p2 / 48 + O(gap^3)`: with the switch at `eps^(1/4)`
+    both branches are right to about `eps^(3/4)`.
+    """
+
+    def second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        low, mid, high = torch.stack(torch.broadcast_tensors(x, y, z)).sort(0).values.unbind(0)
+        gap = high - low
+        narrow = gap <= torch.finfo(gap.dtype).eps ** 0.25 * scale(high)
+        mean = (low + mid + high) / 3
+        spread = (low - mean) ** 2 + (mid - mean) ** 2 + (high - mean) ** 2
+        quotient = (first(mid, high) - first(low, mid)) / gap.masked_fill(narrow, 1)
+        return torch.where(narrow, series(mean, spread), quotient)
+
+    return second
+
+
+def _exp_first(x: Tensor, y: Tensor) -> Tensor:
+    # Around the larger argument: nothing overflows that exp itself does not.
+    high, gap = torch.maximum(x, y), -(x - y).abs()
+    return high.exp() * _ratio(torch.expm1(gap), gap, torch.ones_like(gap))
+
+
+def _log_first(x: Tensor, y: Tensor) -> Tensor:
+    low, gap = torch.minimum(x, y), (x - y).abs()
+    return _ratio(torch.log1p(gap / low), gap, low.reciprocal())
+
+
+def _sqrt_second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    a, b, c = x.sqrt(), y.sqrt(), z.sqrt()
+    return -1 / ((a + b) * (b + c) * (c + a))
+
+
+def _inv_sqrt_first(x: Tensor, y: Tensor) -> Tensor:
+    a, b = x.sqrt(), y.sqrt()
+    return -1 / (a * b * (a + b))
+
+
+def _inv_sqrt_second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    a, b, c = x.sqrt(), y.sqrt(), z.sqrt()
+    return (a + b + c) / (a * b * c * (a + b) * (b + c) * (c + a))
+
+
+EXP = SpectralFunction(
+    torch.exp,
+    _exp_first,
+    _second(_exp_first, lambda m, p: m.exp() * (0.5 + p / 48), torch.ones_like),
+)
+LOG = SpectralFunction(
+    torch.log,
+    _log_first,
+    _second(_log_first, lambda m, p: -(0.5 + p / (8 * m * m)) / (m * m), torch.abs),
+    positive=True,
+)
+SQRT = SpectralFunction(
+    torch.sqrt, lambda x, y: 1 / (x.sqrt() + y.sqrt()), _sqrt_second, positive=True
+)
+INV_SQRT = SpectralFunction(torch.rsqrt, _inv_sqrt_first, _inv_sqrt_second, positive=True)
+
+
+def _eigh(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(s)
+    if function.positive:
+        # eigh is exact to eps * max: a zero or negative eigenvalue of that size is rounding,
+        # and becomes a floor small enough to keep graded diagonal matrices exact. Anything
+        # more negative is not positive definite and gives NaN, as the function of it would.
+        eps = torch.finfo(values.dtype).eps
+        largest = values[..., -1:].abs()
+        noise = s.shape[-1] * eps * largest
+        floored = torch.maximum(values, eps * eps * largest)
+        values = torch.where(values.abs() <= noise, floored, values)
+    return values, vectors
+
+
+def _conjugate(vectors: Tensor, x: Tensor) -> Tensor:
+    return vectors @ x @ adjoint(vectors)
+
+
+def _pairs(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.unsqueeze(-1), values.unsqueeze(-2)
+
+
+class _Spectral(torch.autograd.Function):
+    """`f(S)`; the derivative is self-adjoint, so backward is the derivative along the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, function: SpectralFunction) -> Tensor:
+        values, vectors = _eigh(s, function)
+        ctx.function = function
+        ctx.save_for_backward(s, values, vectors)
+        return (vectors * function.value(values).unsqueeze(-2)) @ adjoint(vectors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        s, values, vectors = ctx.saved_tensors
+        return _SpectralDerivative.apply(s, grad, values, vectors, ctx.function), None
+
+
+class _SpectralDerivative(torch.autograd.Function):
+    """`Df(S)[E] = U (f[l_i, l_j] * (U'EU)) U'`, differentiable in `S` and `E`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, s: Tensor, e: Tensor, values: Tensor, vectors: Tensor, function: SpectralFunction
+    ) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(e, values, vectors)
+        rotated = _conjugate(adjoint(vectors), e)
+        return _conjugate(vectors, function.first(*_pairs(values)) * rotated)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        e, values, vectors = ctx.saved_tensors
+        g = _conjugate(adjoint(vectors), grad)
+        grad_s = grad_e = None
+        if ctx.needs_input_grad[1]:
+            grad_e = _conjugate(vectors, ctx.function.first(*_pairs(values)) * g)
+        if ctx.needs_input_grad[0]:
+            h = _conjugate(adjoint(vectors), adjoint(e))
+            second = _contract(ctx.function, values, h, g) + _contract(ctx.function, values, g, h)
+            grad_s = _conjugate(vectors, second)
+        return grad_s, grad_e, None, None, None
+
+
+def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`sum_k f[l_i, l_k, l_j] a_ik b_kj`, a few rows at a time: the differences are `n^3`."""
+    n = values.shape[-1]
+    rows = max(1, 2**24 // max(1, n * n * values[..., 0].numel()))
+    x, y, z = values[..., :, None, None], values[..., None, :, None], values[..., None, None, :]
+    parts = [
+        (
+            function.second(x[..., i : i + rows, :, :], y, z)
+            * a[..., i : i + rows, :, None]
+            * b[..., None, :, :]
+        ).sum(-2)
+        for i in range(0, n, rows)
+    ]
+    return torch.cat(parts, -2)
+
+
+@in_working_precision
+def apply_spectral(s: Tensor, function: SpectralFunction) -> Tensor:
+    """Apply a `SpectralFunction` to the symmetric part of `s`, `(*batch, n, n)`."""
+    return _Spectral.apply(sym(s), function)
+
+
+def spectral(s: Tensor, f: Callable[[Tensor], Tensor], df: Callable[[Tensor], Tensor]) -> Tensor:
+    """Function of a symmetric matrix, `U diag(f(l)) U'` for `S = U diag(l) U'`.
+
+    Gradients are finite at repeated eigenvalues: close eigenvalues use `df` at their mean.
+
+    Args:
+        s: `(*batch, n, n)`; its symmetric (Hermitian) part is used.
+        f: elementwise function of the eigenvalues.
+        df: its derivative, written in differentiable operations (for second derivatives).
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import spectral
+        >>> spectral(torch.diag(torch.tensor([0.0, 1.0])), torch.sin, torch.cos)[1, 1]
+        tensor(0.8415)
+
+    Source: Higham, Functions of Matrices (2008), theorem 3.11 (Daleckii-Krein).
+    """
+
+    def d2f(x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            slope = df(x)
+            if not slope.requires_grad:
+                return torch.zeros_like(x)
+            return torch.autograd.grad(slope.sum(), x)[0]
+
+    def first(x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        gap = x - y
+        narrow = gap.abs() <= torch.finfo(gap.dtype).eps ** (1 / 3) * (
+            1 + torch.maximum(x, y).abs()
+        )
+        return torch.where(narrow, df((x + y) / 2), (f(x) - f(y)) / gap.masked_fill(narrow, 1))
+
+    second = _second(first, lambda m, p: d2f(m) / 2, lambda x: 1 + x.abs())
+    return apply_spectral(s, SpectralFunction(f, first, second))
+
+
+def spd_exp(s: Tensor) -> Tensor:
+    """Exponential of a symmetric matrix: symmetric positive definite.
+
+    Args:
+        s: `(*batch, n, n)`; its symmetric part is used.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import spd_exp
+        >>> spd_exp(torch.zeros(2, 2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Arsigny et al., Geometric means in a novel vector space structure on symmetric
+    positive-definite matrices, SIAM J. Matrix Anal. Appl. 29 (2007).
+    """
+    return apply_spectral(s, EXP)
+
+
+def spd_log(p: Tensor) -> Tensor:
+    """Principal logarithm of a symmetric positive definite matrix: the inverse of `spd_exp`.
+
+    Args:
+        p: `(*batch, n, n)`, symmetric positive definite.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import spd_log
+        >>> bool(spd_log(torch.eye(2)).abs().max() < 1e-6)
+        True
+
+    Source: Higham, Functions of Matrices (2008), chapter 11.
+    """
+    return apply_spectral(p, LOG)
+
+
+def spd_sqrt(p: Tensor) -> Tensor:
+    """Symmetric positive definite square root, `R R = P`.
+
+    Args:
+        p: `(*batch, n, n)`, symmetric positive definite.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import spd_sqrt
+        >>> spd_sqrt(4 * torch.eye(2))
+        tensor([[2., 0.],
+                [0., 2.]])
+
+    Source: Higham, Functions of Matrices (2008), chapter 6.
+    """
+    return apply_spectral(p, SQRT)
+
+
+def spd_inv_sqrt(p: Tensor) -> Tensor:
+    """Inverse square root of a symmetric positive definite matrix, `R P R = I`.
+
+    Args:
+        p: `(*batch, n, n)`, symmetric positive definite.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import spd_inv_sqrt
+        >>> spd_inv_sqrt(4 * torch.eye(2))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 0.5000]])
+
+    Source: Higham, Functions of Matrices (2008), chapter 6.
+    """
+    return apply_spectral(p, INV_SQRT)
+
+
+@in_working_precision
+def directional_derivative(s: Tensor, e: Tensor, function: SpectralFunction) -> Tensor:
+    """Derivative of a function of a symmetric matrix at `s` along `e`, `(*batch, n, n)`."""
+    s = sym(s)
+    values, vectors = _eigh(s.detach(), function)
+    return _SpectralDerivative.apply(s, e, values, vectors, function)
+
+
+def d_exp(s: Tensor, e: Tensor) -> Tensor:
+    """Derivative of the exponential at symmetric `s` along `e`, `d/dt exp(s + t e)` at 0.
+
+    Args:
+        s: `(*batch, n, n)`, symmetric.
+        e: `(*batch, n, n)`, the direction.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import d_exp
+        >>> d_exp(torch.zeros(2, 2), torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Higham, Functions of Matrices (2008), theorem 3.11.
+    """
+    return directional_derivative(s, e, EXP)
+
+
+def d_log(p: Tensor, e: Tensor) -> Tensor:
+    """Derivative of the logarithm at positive definite `p` along `e`; the inverse of `d_exp`.
+
+    Args:
+        p: `(*batch, n, n)`, symmetric positive definite.
+        e: `(*batch, n, n)`, the direction.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import d_log
+        >>> d_log(2 * torch.eye(2), torch.eye(2))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 0.5000]])
+
+    Source: Higham, Functions of Matrices (2008), theorem 3.11.
+    """
+    return directional_derivative(p, e, LOG)
+
+
+class _Lyapunov(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, u: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(p)
+        total = values.unsqueeze(-1) + values.unsqueeze(-2)
+        # Where p is singular the equation fixes nothing: take the least solution.
+        inverse = _ratio(torch.ones_like(total), total, torch.zeros_like(total))
+        x = _conjugate(vectors, inverse * _conjugate(adjoint(vectors), u))
+        ctx.save_for_backward(p, x, inverse, vectors)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        p, x, inverse, vectors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            z = _Lyapunov.apply(p, grad)
+        else:
+            z = _conjugate(vectors, inverse * _conjugate(adjoint(vectors), grad))
+        return -sym(adjoint(x) @ z + z @ adjoint(x)), z
+
+
+@in_working_precision
+def solve_lyapunov(p: Tensor, u: Tensor) -> Tensor:
+    """Solve `X P + P X = U` for symmetric positive definite `P`.
+
+    In the eigenbasis of `P` the solution is `u_ij / (l_i + l_j)`: sums, never differences.
+
+    Args:
+        p: `(*batch, n, n)`, symmetric positive definite.
+        u: `(*batch, n, n)`, any matrix; symmetric or skew `U` gives symmetric or skew `X`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import solve_lyapunov
+        >>> solve_lyapunov(torch.eye(2), torch.ones(2, 2))
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+
+    Source: Bhatia, Matrix Analysis (1997), section VII.2.
+    """
+    return _Lyapunov.apply(sym(p), u)
+
+
+def _require_positive_definite(p: Tensor, name: str) -> None:
+    if not torch.isfinite(p).all():
+        raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
+    if p.ndim < 2 or p.shape[-1] != p.shape[-2]:
+        raise ValueError(f"{name}.right_inverse: expected (*, n, n), got shape {tuple(p.shape)}")
+    scale = p.abs().amax()
+    tolerance = 100 * torch.finfo(p.dtype).eps * scale
+    if (p - p.mH).abs().amax() > tolerance:
+        raise ValueError(
+            f"{name}.right_inverse: the matrix is not symmetric: max |p - p'| is "
+            f"{float((p - p.mH).abs().amax()):.3g}"
+        )
+    smallest = torch.linalg.eigvalsh(p)[..., 0].amin()
+    if not smallest > 0:
+        raise ValueError(
+            f"{name}.right_inverse: the matrix is not positive definite: its least eigenvalue is "
+            f"{float(smallest):.3g}"
+        )
+
+
+class SpdExponential(nn.Module):
+    """Symmetric to positive definite by the matrix exponential; right inverse `spd_log`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import SpdExponential
+        >>> SpdExponential()(torch.zeros(1, 1))
+        tensor([[1.]])
+    """
+
+    batched = True
+
+    def forward(self, s: Tensor) -> Tensor:
+        """`exp(sym(s))`."""
+        return spd_exp(s)
+
+    def right_inverse(self, p: Tensor) -> Tensor:
+        """`log(p)`; raises ValueError if `p` is not positive definite."""
+        _require_positive_definite(p, type(self).__name__)
+        return spd_log(p)
+
+
+class SpdLogarithm(nn.Module):
+    """Positive definite to symmetric by the matrix logarithm; right inverse `spd_exp`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import SpdLogarithm
+        >>> SpdLogarithm()(torch.ones(1, 1))
+        tensor([[0.]])
+    """
+
+    batched = True
+
+    def forward(self, p: Tensor) -> Tensor:
+        """`log(p)`."""
+        return spd_log(p)
+
+    def right_inverse(self, s: Tensor) -> Tensor:
+        """`exp(s)`."""
+        return spd_exp(s)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    # Not nn.functional.softplus: that is linear beyond a threshold, so its slope jumps.
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _inverse_softplus(y: Tensor) -> Tensor:
+    return y + torch.log(-torch.expm1(-y))
+
+
+class Softplus(nn.Module):
+    """Symmetric to positive definite by `log(1 + exp(l))` on the eigenvalues.
+
+    Grows linearly where the exponential overflows.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Softplus
+        >>> Softplus()(torch.zeros(1, 1))
+        tensor([[0.6931]])
+    """
+
+    batched = True
+
+    def forward(self, s: Tensor) -> Tensor:
+        """Softplus of the eigenvalues of `sym(s)`."""
+        return spectral(s, _softplus, torch.sigmoid)
+
+    def right_inverse(self, p: Tensor) -> Tensor:
+        """Inverse softplus; raises ValueError if `p` is not positive definite."""
+        _require_positive_definite(p, type(self).__name__)
+        return spectral(p, _inverse_softplus, lambda y: 1 / -torch.expm1(-y))
+
+
+class Square(nn.Module):
+    """`Z Z'`: positive semidefinite, of the rank of `Z`.
+
+    With a tall `n x r` argument the value has rank `r` (PSD of fixed rank).
+
+    Args:
+        rank: columns of the right inverse; by default all of them.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Square
+        >>> Square()(torch.tensor([[1.0], [2.0]]))
+        tensor([[1., 2.],
+                [2., 4.]])
+
+    Source: Bures-Wasserstein geometry of factors, Massart and Absil, SIAM J. Matrix Anal.
+    Appl. 41 (2020).
+    """
+
+    batched = True
+
+    def __init__(self, rank: int | None = None) -> None:
+        super().__init__()
+        self.rank = rank
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`z z'`."""
+        return z @ adjoint(z)
+
+    def right_inverse(self, p: Tensor) -> Tensor:
+        """A factor `z` with `z z' = p`; raises ValueError if there is none of this rank."""
+        values, vectors = torch.linalg.eigh(sym(p))
+        tolerance = 100 * p.shape[-1] * torch.finfo(values.dtype).eps * values.abs().amax()
+        rank = p.shape[-1] if self.rank is None else self.rank
+        dropped = values[..., : p.shape[-1] - rank]
+        if (values < -tolerance).any() or (dropped.abs() > tolerance).any():
+            raise ValueError(
+                f"Square.right_inverse: the matrix is not positive semidefinite of rank {rank}: "
+                f"its eigenvalues are {values.tolist()}"
+            )
+        root = vectors * values.clamp_min(0).sqrt().unsqueeze(-2)
+        if rank == p.shape[-1]:
+            return root @ adjoint(vectors)
+        return root[..., p.shape[-1] - rank :]
+
+
+class Cholesky(nn.Module):
+    """Log-Cholesky: lower triangle of `z` with exponentiated diagonal, `L L'`.
+
+    Positive definite for every `z`, by products alone; entries above the diagonal are unused.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Cholesky
+        >>> Cholesky()(torch.zeros(2, 2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Lin, Riemannian geometry of symmetric positive definite matrices via Cholesky
+    decomposition, SIAM J. Matrix Anal. Appl. 40 (2019).
+    """
+
+    batched = True
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`L L'` with `L = tril(z, -1) + exp(diag(z))`."""
+        diagonal = z.diagonal(dim1=-2, dim2=-1)
+        diagonal = (diagonal.real if z.is_complex() else diagonal).exp()
+        factor = z.tril(-1) + torch.diag_embed(diagonal.to(z.dtype))
+        return factor @ adjoint(factor)
+
+    def right_inverse(self, p: Tensor) -> Tensor:
+        """`tril(L, -1) + log(diag(L))`; raises ValueError if `p` is not positive definite."""
+        _require_positive_definite(p, type(self).__name__)
+        factor = torch.linalg.cholesky(p)
+        return factor.tril(-1) + torch.diag_embed(factor.diagonal(dim1=-2, dim2=-1).log())
