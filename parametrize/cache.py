@@ -1,0 +1,327 @@
+"""Reuse of computed tensors that can never be stale.
+
+A value is reused only where evaluating again would give the same thing.  The rules:
+
+* Nothing is kept outside a cache.  A user opens one with :func:`cached`; a module with
+  parametrizations is, for the length of its own ``forward``, in a cache of its own.
+* A cache belongs to the circumstances in which it was opened: thread, asyncio task, functorch
+  level, dispatch and function modes, graph task of a running backward pass, saved-tensor hooks
+  (a checkpointed region).  Read in any other circumstance, it is passed by.
+* A value belongs to its :class:`~torchmanifold.parametrize.ParametrizationList`, grad mode,
+  inference mode and autocast state.  It is dropped when one of the tensors, submodules, flags or
+  plain attributes of the list has been replaced, when a version counter, dtype or
+  ``requires_grad`` of a tensor has changed, after a backward pass through it, after any optimizer
+  step, and on entering and leaving :func:`cached`.
+
+What no cache can see: writes through ``.data`` or a NumPy alias, mutation inside a plain Python
+container, and the replay of a CUDA graph.  Leave the cache around those, or open a new one.
+
+**Batching.**  ``cached(model)`` evaluates equal parametrizations of ``model`` in one call.  A
+parametrization takes part if it has ``batched = True``, which promises that ``forward`` accepts
+leading dimensions in its arguments and in all its parameters and buffers and writes none of them,
+and a hashable ``config`` that, with its type, says everything else about it.  At the first
+use of one of them, those with equal types, configs, training modes, shapes, dtypes and devices
+are called once: on a twin of the first module whose parameters and buffers are those of all
+modules stacked along a new first dimension, with the originals stacked the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from torchmanifold.parametrize.chain import ParametrizationList
+
+_current: ContextVar[Cache | None] = ContextVar("torchmanifold_cache", default=None)
+_steps = 0
+
+
+def _count_step(*_: Any) -> None:
+    # Fused and foreach optimizers need not bump version counters, so steps are counted.
+    global _steps
+    _steps += 1
+
+
+register_optimizer_step_post_hook(_count_step)
+
+_MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
+_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu")
+
+
+def _task() -> object:
+    return asyncio.current_task() if asyncio._get_running_loop() is not None else None
+
+
+def _place() -> tuple[object, ...]:
+    """What a cache belongs to; a cache is read only where this is as it was when it was opened."""
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    return (
+        threading.get_ident(),
+        _task(),
+        interpreter and interpreter.level(),
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(),
+        torch._C._current_graph_task_id(),
+        torch._C._autograd._top_saved_tensors_default_hooks(True),
+        torch._C._get_tracing_state() is None,
+    )
+
+
+def _autocast() -> tuple[object, ...]:
+    return tuple(
+        torch.get_autocast_dtype(device)
+        for device in _AUTOCAST_DEVICES
+        if torch.is_autocast_enabled(device)
+    )
+
+
+class _Graph:
+    """Whether a backward pass has gone through the graph that several values may share."""
+
+    __slots__ = ("spent",)
+
+    def __init__(self, value: Tensor) -> None:
+        self.spent = False
+        # The hook must not hold the value: a cycle through C++ is never collected.
+        if value.requires_grad and not value.is_leaf:
+            value.register_hook(self.spend)
+
+    def spend(self, _gradient: Tensor) -> None:
+        self.spent = True
+
+
+class _Entry:
+    """A value and everything it was computed from."""
+
+    __slots__ = ("chain", "value", "version", "graph", "slots", "sizes", "tensors")
+
+    def __init__(self, chain: ParametrizationList, value: Tensor, graph: _Graph) -> None:
+        self.chain = chain
+        self.value = value
+        self.version = None if value.is_inference() else value._version
+        self.graph = graph
+        self.slots: list[tuple[dict[str, Any], str, Any]] = []
+        self.sizes: list[tuple[dict[str, Any], int]] = []
+        self.tensors: list[tuple[Tensor, int, bool, torch.dtype]] = []
+        for module in chain.modules():
+            state = module.__dict__
+            self.sizes.append((state, len(state)))
+            for name, item in state.items():
+                if name not in _MODULE_INTERNALS:
+                    self._watch(state, name, item)
+            for group in (state["_parameters"], state["_buffers"], state["_modules"]):
+                self.sizes.append((group, len(group)))
+                for name, item in group.items():
+                    self._watch(group, name, item)
+
+    def _watch(self, state: dict[str, Any], name: str, item: Any) -> None:
+        self.slots.append((state, name, item))
+        if isinstance(item, Tensor):
+            self.tensors.append((item, item._version, item.requires_grad, item.dtype))
+
+    def fresh(self) -> bool:
+        if self.graph.spent:
+            return False
+        for state, size in self.sizes:
+            if len(state) != size:
+                return False
+        for state, name, item in self.slots:
+            if state.get(name) is not item:
+                return False
+        for tensor, version, requires_grad, dtype in self.tensors:
+            if (
+                tensor._version != version
+                or tensor.requires_grad is not requires_grad
+                or tensor.dtype is not dtype
+            ):
+                return False
+        # After the inputs: a value that is a view of its original shares the version counter.
+        if self.version is not None and self.value._version != self.version:
+            self.graph.spent = True
+            self.chain.report_write()
+        return True
+
+
+class Cache:
+    """Values of parametrizations, for as long as they are what evaluating again would give."""
+
+    __slots__ = ("place", "shared", "batchable", "entries", "steps")
+
+    def __init__(self, place: tuple[object, ...], shared: bool) -> None:
+        self.place = place
+        self.shared = shared
+        self.batchable: list[ParametrizationList] = []
+        self.entries: dict[tuple[object, ...], _Entry] = {}
+        self.steps = _steps
+
+    def read(self, chain: ParametrizationList) -> Tensor:
+        """The value of ``chain``, evaluated only if the value at hand might differ."""
+        if _place() != self.place:
+            if self.shared and torch._C._get_tracing_state() is not None:
+                raise RuntimeError("Cannot trace a model while caching parametrizations.")
+            return chain()
+        if self.steps != _steps:
+            self.entries.clear()
+            self.steps = _steps
+        mode = (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch._C._is_any_autocast_enabled() and _autocast(),
+        )
+        entry = self.entries.get((id(chain), mode))
+        if entry is not None and entry.fresh():
+            return entry.value
+        return self._evaluate(chain, mode)
+
+    def _evaluate(self, chain: ParametrizationList, mode: tuple[object, ...]) -> Tensor:
+        chains = [chain]
+        if self.batchable and (signature := _signature(chain)) is not None:
+            chains += [
+                peer
+                for peer in self.batchable
+                if peer is not chain and _signature(peer) == signature
+            ]
+        if len(chains) == 1:
+            value = chain()
+            if any(tensor.is_inference() for tensor in _tensors(chain)):
+                return value  # inference tensors have no version counter to watch
+            self.entries[id(chain), mode] = _Entry(chain, value, _Graph(value))
+            return value
+        for peer in chains:
+            peer.check_write()
+        stacked = _evaluate_stacked(chains)
+        graph = _Graph(stacked)
+        for peer, value in zip(chains, stacked.unbind(0), strict=True):
+            peer.watch_write(value)
+            self.entries[id(peer), mode] = _Entry(peer, value, graph)
+        return self.entries[id(chain), mode].value
+
+
+@contextmanager
+def cached(*modules: nn.Module) -> Iterator[None]:
+    r"""Reuse the values of parametrized tensors while this context is active.
+
+    Each value is computed at its first use and reused for as long as evaluating again would give
+    the same tensor; see the module docstring for what drops it.  With ``modules``, equal
+    parametrizations in them that declare ``batched = True`` are evaluated in one call.
+
+    Entering gives an empty cache, also inside another; leaving drops it and the values of the
+    one around it.  While ``torch.compile`` traces, the context does nothing.
+
+    Args:
+        modules: the models whose equal parametrizations are evaluated together.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> class Double(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        >>> layer = parametrize.register_parametrization(torch.nn.Linear(2, 2), "weight", Double())
+        >>> layer.weight is layer.weight
+        False
+        >>> with parametrize.cached():
+        ...     layer.weight is layer.weight
+        True
+    """
+    if torch.compiler.is_dynamo_compiling():
+        yield
+        return
+    around = _current.get()
+    cache = Cache(_place(), shared=True)
+    cache.batchable = [
+        chain
+        for module in modules
+        for holder in module.modules()
+        if isinstance(lists := holder._modules.get("parametrizations"), nn.ModuleDict)
+        for chain in lists.values()
+        if isinstance(chain, ParametrizationList) and _signature(chain) is not None
+    ]
+    _current.set(cache)
+    try:
+        yield
+    finally:
+        # A task that was started inside may outlive the context, so its cache is closed for good.
+        cache.place = ()
+        cache.entries.clear()
+        if around is not None and around.shared:
+            around.entries.clear()
+        _current.set(around)
+
+
+def open_for_forward() -> Cache | None:
+    """Give a module's ``forward`` a cache of its own unless the user's serves it.
+
+    Returns:
+        The cache to hand to :func:`close_after_forward`.
+    """
+    around = _current.get()
+    place = _place()
+    if around is None or not around.shared or around.place != place:
+        _current.set(Cache(place, shared=False))
+    return around
+
+
+def close_after_forward(around: Cache | None) -> None:
+    """Undo :func:`open_for_forward`."""
+    _current.set(around)
+
+
+def current() -> Cache | None:
+    """The cache that reads go through, if any."""
+    return _current.get()
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _signature(chain: ParametrizationList) -> Hashable:
+    """Equal for parametrizations that can be evaluated in one call, None for those that cannot."""
+    links = chain.links()
+    if not all(getattr(link, "batched", False) and hasattr(link, "config") for link in links):
+        return None
+    tensors = [*chain.originals(), *(tensor for link in links for tensor in _tensors(link))]
+    if any(type(t) not in (Tensor, nn.Parameter) or t.is_inference() for t in tensors):
+        return None
+    return (
+        tuple((type(link), link.config, link.training) for link in links),
+        tuple((t.shape, t.dtype, t.device, t.requires_grad) for t in tensors),
+    )
+
+
+def _evaluate_stacked(chains: list[ParametrizationList]) -> Tensor:
+    arguments = [torch.stack(same) for same in zip(*(c.originals() for c in chains), strict=True)]
+    for links in zip(*(chain.links() for chain in chains), strict=True):
+        arguments = [_stacked_twin(links)(*arguments)]
+    return arguments[0]
+
+
+def _stacked_twin(modules: tuple[nn.Module, ...]) -> nn.Module:
+    """A shallow copy of the first module that holds the tensors of all, stacked."""
+
+    def stack(kind: str) -> dict[str, Tensor | None]:
+        first, *_ = groups = [module.__dict__[kind] for module in modules]
+        return {
+            name: None if tensor is None else torch.stack([group[name] for group in groups])
+            for name, tensor in first.items()
+        }
+
+    twin = object.__new__(type(modules[0]))
+    twin.__dict__.update(
+        modules[0].__dict__,
+        _parameters=stack("_parameters"),
+        _buffers=stack("_buffers"),
+        _modules={
+            name: child and _stacked_twin(tuple(module._modules[name] for module in modules))
+            for name, child in modules[0]._modules.items()
+        },
+    )
+    return twin

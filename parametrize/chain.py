@@ -1,0 +1,493 @@
+"""ParametrizationList: one tensor of a module, and the maps that compute it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Every list alive, so that a tensor or a map with state is not given to two of them by accident.
+# Weak, and only ever added to: a copy of a module enters its own lists.
+_alive: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
+
+
+def alive() -> list[ParametrizationList]:
+    """Every list alive."""
+    return list(_alive)
+
+
+class _Watch:
+    """Sees in-place writes to the last value handed out, without keeping the value alive.
+
+    An alias of the value shares its version counter; given an empty storage, it holds no memory.
+    Copies and pickles of it are empty: a copied module has handed out no value yet.
+    """
+
+    __slots__ = ("alias", "version", "source")
+
+    def __init__(self) -> None:
+        self.alias: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type[_Watch], tuple[()]]:
+        return _Watch, ()
+
+    def set(self, value: Tensor) -> None:
+        if value.is_inference() or type(value) is not Tensor:
+            self.alias = None
+            return
+        self.source = id(value if value._base is None else value._base)
+        self.version = value._version
+        self.alias = value.detach()
+        self.alias.data = torch.empty(0, dtype=value.dtype, device=value.device)
+
+
+class ParametrizationList(nn.ModuleList):
+    r"""The maps :math:`f_1, \dots, f_k` of one tensor and the tensors that are free.
+
+    The value is :math:`f_k(\cdots f_1(\mathrm{original}))`.  It is what
+    ``module.parametrizations[tensor_name]`` holds after :func:`register_parametrization`, which
+    makes it; state-dict keys, arguments and errors are those of
+    ``torch.nn.utils.parametrize.ParametrizationList``.
+
+    Args:
+        modules: the maps, first applied first.
+        original: the tensor that becomes parametrized.  It changes only if all checks pass.
+        unsafe: allow the value to differ from ``original`` in shape and dtype, unchecked.
+
+    Attributes:
+        original: the free tensor, or ``original0``, ``original1``, ... if the right inverse of
+            the first map returns a sequence.
+
+    Raises:
+        ValueError: a map or right inverse returns something else than a tensor of the same dtype
+            (and shape), or there is no map.
+    """
+
+    original: Tensor
+    unsafe: bool
+    is_tensor: bool
+    ntensors: int
+
+    def __init__(
+        self, modules: Sequence[nn.Module], original: Tensor, unsafe: bool = False
+    ) -> None:
+        if len(modules) == 0:
+            raise ValueError("ParametrizationList requires one or more modules.")
+        super().__init__(modules)
+        self._prepare(unsafe)
+        with all_or_nothing(self.links(), users=alive()):
+            self._initialize(original)
+        _alive.add(self)
+
+    @classmethod
+    def sharing(
+        cls, modules: Sequence[nn.Module], source: ParametrizationList
+    ) -> ParametrizationList:
+        """A list with the given maps over the very tensors of ``source``."""
+        chain = cls.__new__(cls)
+        nn.ModuleList.__init__(chain, modules)
+        chain._prepare(source.unsafe)
+        chain.is_tensor, chain.ntensors = source.is_tensor, source.ntensors
+        for name, tensor in zip(source.original_names(), source.originals(), strict=True):
+            chain._register(name, tensor)
+        _alive.add(chain)
+        return chain
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _alive.add(self)
+
+    def _prepare(self, unsafe: bool) -> None:
+        self.unsafe = unsafe
+        self.tensor_name = "tensor"
+        self._conversions = 0
+        self._watch = _Watch()
+
+    def _register(self, name: str, tensor: Tensor) -> None:
+        if isinstance(tensor, nn.Parameter):
+            self.register_parameter(name, tensor)
+        else:
+            self.register_buffer(name, tensor)
+
+    # What the chain consists of
+
+    def links(self) -> list[nn.Module]:
+        """The maps in the order of their application."""
+        # A list whose original is itself parametrized has one more child, with a name.
+        return [m for key, m in self._modules.items() if m is not None and key.isdigit()]
+
+    def original_names(self) -> list[str]:
+        """``["original"]``, or ``["original0", ...]`` for a right inverse with several values."""
+        return ["original"] if self.is_tensor else [f"original{i}" for i in range(self.ntensors)]
+
+    def originals(self) -> list[Tensor]:
+        """The free tensors."""
+        return [getattr(self, name) for name in self.original_names()]
+
+    # Evaluation
+
+    def forward(self) -> Tensor:
+        """Evaluate the maps on the originals, whatever a cache holds."""
+        if torch.jit.is_scripting():
+            raise RuntimeError("Parametrization is not working with scripting.")
+        if torch.compiler.is_dynamo_compiling():
+            return self._apply_links(self.originals())
+        self.check_write()
+        originals = self.originals()
+        value = self._apply_links(originals)
+        # A write to the original itself, or to a view of it, takes effect.
+        if value is not originals[0]:
+            self.watch_write(value)
+        return value
+
+    def _apply_links(self, arguments: Iterable[Any]) -> Any:
+        for link in self.links():
+            arguments = (link(*arguments),)
+        (value,) = arguments
+        return value
+
+    def watch_write(self, value: Tensor) -> None:
+        """Remember ``value`` as handed out."""
+        self._watch.set(value)
+
+    def check_write(self) -> None:
+        """Raise if the value handed out last was written in place since.
+
+        Raises:
+            RuntimeError: it was; the write had no effect on the module.
+        """
+        watch = self._watch
+        if watch.alias is not None and watch.alias._version != watch.version:
+            watch.alias = None
+            # A value that is a view of an original or buffer shares its version counter.
+            if all(id(tensor) != watch.source for tensor in _tensors(self)):
+                self.report_write()
+
+    def report_write(self) -> None:
+        """Raise the error for an in-place write to a computed value."""
+        name = self.tensor_name
+        raise RuntimeError(
+            f"The value of the parametrized tensor {name!r} was modified in place since it was "
+            f"last read (or one that was evaluated in the same batch). It is computed by "
+            f"{', '.join(type(link).__name__ for link in self.links())}, so the write was lost. "
+            f"Assign instead: `module.{name} = value`, for example `module.{name} = "
+            f"nn.init.orthogonal_(module.{name})`; to compute with a changed copy, clone it first."
+        )
+
+    # Assignment
+
+    def right_inverse(self, value: Tensor) -> None:
+        """Make ``value`` the value of the chain, by the right inverses from last to first.
+
+        All or nothing: if it raises, maps and originals are as they were.  The originals take a
+        copy, never the memory of ``value``.
+
+        Args:
+            value: the new value.
+
+        Raises:
+            RuntimeError: a map has no right inverse.
+            ValueError: a right inverse returns tensors that do not fit the originals.
+        """
+        others = [user for user in alive() if not user._shares_originals(self)]
+        with torch.no_grad(), all_or_nothing(self.links(), others, self.originals()):
+            new: Any = value
+            for link in reversed(self.links()):
+                if not hasattr(link, "right_inverse"):
+                    raise RuntimeError(
+                        f"parametrization {type(link).__name__} does not implement right_inverse."
+                    )
+                new = link.right_inverse(new)
+            self._check_assigned(new)
+            tensors = [new] if self.is_tensor else new
+            # Copies first: a right inverse may return views of the originals.
+            tensors = [tensor.detach().clone() for tensor in tensors]
+            for name, tensor in zip(self.original_names(), tensors, strict=True):
+                if name in self._parameters or name in self._buffers:
+                    overwrite(getattr(self, name), tensor)
+                else:
+                    setattr(self, name, tensor)  # itself parametrized
+        self._watch.alias = None
+
+    def _shares_originals(self, other: ParametrizationList) -> bool:
+        return any(mine is theirs for mine in self.originals() for theirs in other.originals())
+
+    def _check_assigned(self, new: Any) -> None:
+        if self.is_tensor and not isinstance(new, Tensor):
+            raise ValueError(f"`right_inverse` should return a tensor. Got {type(new).__name__}")
+        if not self.is_tensor and not isinstance(new, Sequence):
+            raise ValueError(
+                f"'right_inverse' must return a sequence of tensors. Got {type(new).__name__}."
+            )
+        if not self.is_tensor and len(new) != self.ntensors:
+            raise ValueError(
+                "'right_inverse' must return a sequence of tensors of length "
+                f"{self.ntensors}. Got a sequence of length {len(new)}."
+            )
+        for i, (name, original, tensor) in enumerate(
+            zip(
+                self.original_names(),
+                self.originals(),
+                [new] if self.is_tensor else new,
+                strict=True,
+            )
+        ):
+            if not isinstance(tensor, Tensor):
+                raise ValueError(
+                    "'right_inverse' must return a sequence of tensors. "
+                    f"Got element {i} of type {type(tensor).__name__}."
+                )
+            what = "The tensor" if self.is_tensor else f"Tensor {i}"
+            if tensor.dtype != original.dtype:
+                raise ValueError(
+                    f"{what} returned by `right_inverse` has dtype {tensor.dtype} "
+                    f"while `{name}` has dtype {original.dtype}"
+                )
+            if tensor.device != original.device:
+                raise ValueError(
+                    f"{what} returned by `right_inverse` is on {tensor.device} "
+                    f"while `{name}` is on {original.device}"
+                )
+            if tensor.shape != original.shape and not self.unsafe:
+                raise ValueError(
+                    f"{what} returned by `right_inverse` has shape {tuple(tensor.shape)} "
+                    f"while `{name}` has shape {tuple(original.shape)}"
+                )
+
+    # Registration
+
+    def _initialize(self, original: Tensor) -> None:
+        """Find the originals for the present value of ``original``, check, and only then write."""
+        new: Any = original
+        with torch.no_grad():
+            for link in reversed(self.links()):
+                if hasattr(link, "right_inverse"):
+                    try:
+                        new = link.right_inverse(new)
+                    except NotImplementedError:
+                        pass  # the identity, as for a map without right inverse
+        self.is_tensor = isinstance(new, Tensor)
+        if self.is_tensor:
+            self.ntensors = 1
+            for what in ("dtype", "device"):
+                before, after = getattr(original, what), getattr(new, what)
+                if before != after:
+                    raise ValueError(
+                        f"When `right_inverse` outputs one tensor, it may not change the {what}.\n"
+                        f"original.{what}: {before}\n"
+                        f"right_inverse(original).{what}: {after}"
+                    )
+        else:
+            if not isinstance(new, Sequence):
+                raise ValueError(
+                    "'right_inverse' must return a Tensor or a Sequence of tensors "
+                    f"(list, tuple...). Got {type(new).__name__}"
+                )
+            self.ntensors = len(new)
+            for i, tensor in enumerate(new):
+                if not isinstance(tensor, Tensor):
+                    raise ValueError(
+                        "'right_inverse' must return a Tensor or a Sequence of tensors "
+                        f"(list, tuple...). Got element {i} of the sequence with type "
+                        f"{type(tensor).__name__}."
+                    )
+        if not self.unsafe:
+            value = self._apply_links([new] if self.is_tensor else new)
+            check_value(value, original.dtype, original.shape)
+            if self.is_tensor and new is not original and self._gives(original, value):
+                new = original
+        if self.is_tensor:
+            # The tensor keeps its identity, which is what an optimizer knows it by.
+            if new is not original:
+                overwrite(original, new.detach().clone())
+            self._register("original", original)
+        else:
+            for i, tensor in enumerate(new):
+                tensor = tensor.detach().clone()
+                if isinstance(original, nn.Parameter):
+                    tensor = nn.Parameter(tensor, original.requires_grad)
+                self._register(f"original{i}", tensor.requires_grad_(original.requires_grad))
+
+    def _gives(self, original: Tensor, value: Tensor) -> bool:
+        """Whether the maps, with their state as it is, take ``original`` to ``value`` as well.
+
+        Then registration need not change the tensor, and removal gives back what was there.
+        """
+        if original.is_meta:
+            return False
+        before = _State(self.links())
+        try:
+            with torch.no_grad():
+                return torch.equal(self._apply_links([original]), value)
+        except Exception:
+            return False  # outside the domain of the map
+        finally:
+            before.restore()
+
+    # Conversion and checkpoints
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ParametrizationList:
+        # `.data` of the originals is replaced without a trace; the cache sees this attribute.
+        self._conversions += 1
+        self._watch.alias = None
+        return super()._apply(fn, recurse)
+
+    def identity(self) -> list[str]:
+        """The maps by name and ``config``, as kept in the metadata of state dicts."""
+        return [
+            type(link).__name__ + (f":{link.config!r}" if hasattr(link, "config") else "")
+            for link in self.links()
+        ]
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]]["parametrizations"] = self.identity()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        saved = local_metadata.get("parametrizations")
+        if saved is not None and saved != self.identity():
+            error_msgs.append(
+                f"{prefix[:-1]} was saved from {saved} and cannot be loaded into "
+                f"{self.identity()}: the same coordinates mean another tensor. Load the plain "
+                "tensor instead (`plain_state_dict` of the saved model), or clear "
+                "`state_dict._metadata` if the maps only changed their names."
+            )
+            # Nothing of this list may be loaded, the states of its maps included.
+            for key in [key for key in state_dict if key.startswith(prefix)]:
+                del state_dict[key]
+            return
+        self._watch.alias = None
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+def check_value(
+    value: Any, dtype: torch.dtype, shape: torch.Size, name: str | None = None
+) -> None:
+    """Raise unless ``value`` is a tensor of this dtype and shape.
+
+    Args:
+        value: what a parametrization returned.
+        dtype: the dtype it must have.
+        shape: the shape it must have.
+        name: the tensor, if it was parametrized before.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"A parametrization must return a tensor. Got {type(value).__name__}.")
+    for what, before, after in (("dtype", dtype, value.dtype), ("shape", shape, value.shape)):
+        if before != after:
+            old, new = (
+                (f"unparametrized {what}", f"parametrized {what}")
+                if name is None
+                else (f"module.{name}.{what}", f"parametrization(module.{name}).{what}")
+            )
+            raise ValueError(
+                f"Registering a parametrization may not change the {what} of the tensor, "
+                f"unless the `unsafe` flag is enabled.\n{old}: {before}\n{new}: {after}"
+            )
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def overwrite(tensor: Tensor, value: Tensor) -> None:
+    """Give ``tensor`` the value, in place, without taking the memory of ``value`` if it fits."""
+    with torch.no_grad():
+        if tensor.shape == value.shape and tensor.dtype == value.dtype:
+            tensor.copy_(value)
+        else:
+            tensor.data = value
+
+
+class _State:
+    """The attributes, submodules and tensors of some modules, to be restored."""
+
+    def __init__(self, modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> None:
+        self.modules = [
+            (module, dict(module.__dict__), [dict(group) for group in _groups(module)])
+            for root in modules
+            for module in root.modules()
+        ]
+        own = [t for m, _, _ in self.modules for group in _groups(m)[:2] for t in group.values()]
+        self.own = [(tensor, _version(tensor)) for tensor in own if tensor is not None]
+        self.tensors = [
+            (tensor, _version(tensor), tensor.detach().clone())
+            for tensor in (*own, *tensors)
+            if tensor is not None
+        ]
+
+    def changed(self) -> bool:
+        """Whether a tensor of the modules was written or replaced."""
+        return any(
+            any(group.get(name) is not tensor for name, tensor in before.items())
+            for module, _, groups in self.modules
+            for group, before in zip(_groups(module)[:2], groups[:2], strict=True)
+        ) or any(_version(tensor) != version for tensor, version in self.own)
+
+    def restore(self) -> None:
+        for module, attributes, groups in self.modules:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            for group, before in zip(_groups(module), groups, strict=True):
+                group.clear()
+                group.update(before)
+        for tensor, version, value in self.tensors:
+            if version is None or tensor._version != version:
+                overwrite(tensor, value)
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    return module._parameters, module._buffers, module._modules
+
+
+@contextmanager
+def all_or_nothing(
+    modules: Iterable[nn.Module],
+    users: Iterable[ParametrizationList],
+    tensors: Iterable[Tensor] = (),
+) -> Iterator[None]:
+    """Undo what the block did to ``modules`` and ``tensors`` if it raises.
+
+    Raises:
+        ValueError: the block changed the state of a map that one of ``users`` uses as well, and
+            with it a tensor of another module.
+    """
+    modules = list(modules)
+    before = _State(modules, tensors)
+    try:
+        yield
+        if before.changed():
+            for user in users:
+                shared = [link for link in user.links() if any(link is m for m in modules)]
+                if shared:
+                    raise ValueError(
+                        f"This {type(shared[0]).__name__} already parametrizes another tensor "
+                        f"({user.tensor_name!r}) and its state would be overwritten. Register a "
+                        "parametrization of its own for each tensor."
+                    )
+    except BaseException:
+        before.restore()
+        raise

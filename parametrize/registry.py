@@ -1,0 +1,461 @@
+"""Register, query, share and remove the parametrizations of the tensors of a module.
+
+A module with parametrizations has a class of its own, a subclass of the class it had before with
+one property for each parametrized tensor.  Copies and pickles of it get classes of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.parametrize import recurrent
+from torchmanifold.parametrize.cache import close_after_forward, current, open_for_forward
+from torchmanifold.parametrize.chain import (
+    ParametrizationList,
+    alive,
+    all_or_nothing,
+    check_value,
+    overwrite,
+)
+
+
+def register_parametrization(
+    module: nn.Module,
+    tensor_name: str,
+    parametrization: nn.Module,
+    *,
+    unsafe: bool = False,
+) -> nn.Module:
+    r"""Compute ``module.tensor_name`` by ``parametrization`` from now on.
+
+    The tensor moves to ``module.parametrizations[tensor_name].original`` and its name becomes a
+    property with value ``parametrization(original)``.  If ``parametrization`` has a
+    ``right_inverse``, the value is kept: ``original = right_inverse(tensor)`` (a sequence becomes
+    ``original0, original1, ...``); the tensor is rewritten only if it has to change.  Assigning
+    to the property goes through the right inverses too.
+
+    On a tensor that is parametrized already, the new map is applied last.  The value is kept
+    where the right inverses of the whole chain give it back; otherwise the map is just composed.
+
+    To tie tensors, register the list of the one on the other:
+    ``register_parametrization(decoder, "weight", encoder.parametrizations.weight)``.
+
+    All or nothing: if it raises, the module, the tensor and the map are as they were.
+
+    Args:
+        module: the module whose tensor becomes parametrized.
+        tensor_name: the name of a parameter, a buffer or a parametrized tensor.
+        parametrization: the map, or the :class:`ParametrizationList` of a tensor to tie this to.
+        unsafe: allow a change of shape and dtype, and check nothing.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: there is no such tensor, or the map does not fit it.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> class Symmetric(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return x.triu() + x.triu(1).mT
+        >>> layer = torch.nn.Linear(3, 3)
+        >>> layer = parametrize.register_parametrization(layer, "weight", Symmetric())
+        >>> bool((layer.weight == layer.weight.mT).all())
+        True
+    """
+    if isinstance(parametrization, ParametrizationList):
+        return _tie(module, tensor_name, parametrization)
+    trained = parametrization.training
+    parametrization.train(module.training)
+    try:
+        if is_parametrized(module, tensor_name):
+            _append(module.parametrizations[tensor_name], parametrization, unsafe)
+        elif tensor_name in module._buffers or tensor_name in module._parameters:
+            original = _tensor_to_parametrize(module, tensor_name)
+            chain = ParametrizationList([parametrization], original, unsafe=unsafe)
+            if tensor_name in module._non_persistent_buffers_set and chain.is_tensor:
+                chain.register_buffer("original", original, persistent=False)
+            _install(module, tensor_name, chain)
+        else:
+            raise ValueError(
+                f"Module '{module}' does not have a parameter, a buffer, or a "
+                f"parametrized element with name '{tensor_name}'"
+            )
+    except BaseException:
+        parametrization.train(trained)
+        raise
+    return module
+
+
+def is_parametrized(module: nn.Module, tensor_name: str | None = None) -> bool:
+    """Whether ``module`` has parametrized tensors, or one named ``tensor_name``.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> parametrize.is_parametrized(torch.nn.Linear(2, 2))
+        False
+    """
+    lists = getattr(module, "parametrizations", None)
+    if not isinstance(lists, nn.ModuleDict):
+        return False
+    return len(lists) > 0 if tensor_name is None else tensor_name in lists
+
+
+def remove_parametrizations(
+    module: nn.Module, tensor_name: str, leave_parametrized: bool = True
+) -> nn.Module:
+    """Make ``module.tensor_name`` a plain parameter or buffer again.
+
+    A tensor with one original keeps its identity, so an optimizer that holds it goes on.
+
+    Args:
+        module: the module.
+        tensor_name: the name of a parametrized tensor.
+        leave_parametrized: leave the computed value; otherwise the original, which before any
+            training is the tensor that was there where registration did not have to change it.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: the tensor is not parametrized, or it has several originals and
+            ``leave_parametrized`` is False.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> layer = parametrize.register_parametrization(layer, "weight", torch.nn.Softplus())
+        >>> type(parametrize.remove_parametrizations(layer, "weight")).__name__
+        'Linear'
+    """
+    if not is_parametrized(module, tensor_name):
+        raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
+    chain = module.parametrizations[tensor_name]
+    if not chain.is_tensor and not leave_parametrized:
+        raise ValueError(
+            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor "
+            "that is parametrized in terms of a sequence of tensors."
+        )
+    originals = chain.originals()
+    if leave_parametrized:
+        with torch.no_grad():
+            value = chain()
+        if chain.is_tensor:
+            (tensor,) = originals
+            if tensor is not value:
+                overwrite(tensor, value)
+        else:
+            tensor = value.detach().clone()
+            if any(isinstance(original, nn.Parameter) for original in originals):
+                trains = any(original.requires_grad for original in originals)
+                tensor = nn.Parameter(tensor, requires_grad=trains)
+    else:
+        (tensor,) = originals
+    persistent = not chain._non_persistent_buffers_set
+    _uninstall(module, tensor_name)
+    if isinstance(tensor, nn.Parameter):
+        module.register_parameter(tensor_name, tensor)
+    else:
+        module.register_buffer(tensor_name, tensor, persistent=persistent)
+    if not is_parametrized(module):
+        recurrent.leave(module)
+    return module
+
+
+def type_before_parametrizations(module: nn.Module) -> type:
+    """The class of ``module``, as if it had no parametrizations.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> layer = parametrize.register_parametrization(layer, "weight", torch.nn.Softplus())
+        >>> parametrize.type_before_parametrizations(layer).__name__
+        'Linear'
+    """
+    return type(module).__bases__[0] if is_parametrized(module) else type(module)
+
+
+def transfer_parametrizations_and_params(
+    from_module: nn.Module, to_module: nn.Module, tensor_name: str | None = None
+) -> nn.Module:
+    """Give ``to_module`` the parametrized tensors of ``from_module``: same maps, same originals.
+
+    Nothing is written, so both have the values that ``from_module`` had, and stay equal.
+
+    Args:
+        from_module: the module with parametrizations; without any, nothing happens.
+        to_module: the module that gets them; a tensor that it lacks is made.
+        tensor_name: the one tensor to transfer; all if None.
+
+    Returns:
+        ``to_module``.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> one, two = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        >>> one = parametrize.register_parametrization(one, "weight", torch.nn.Softplus())
+        >>> two = parametrize.transfer_parametrizations_and_params(one, two)
+        >>> bool((one.weight == two.weight).all())
+        True
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    for name in list(from_module.parametrizations) if tensor_name is None else [tensor_name]:
+        source = from_module.parametrizations[name]
+        if is_parametrized(to_module, name):
+            links = [*to_module.parametrizations[name].links(), *source.links()]
+            to_module.parametrizations[name] = ParametrizationList.sharing(links, source)
+        else:
+            _install(to_module, name, ParametrizationList.sharing(source.links(), source))
+    return to_module
+
+
+def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of ``model`` with the values of parametrized tensors under their own names.
+
+    It loads into the model without parametrizations, and into the model with them.
+
+    Example:
+        >>> import torch, torchmanifold.parametrize as parametrize
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> layer = parametrize.register_parametrization(layer, "weight", torch.nn.Softplus())
+        >>> sorted(parametrize.plain_state_dict(layer))
+        ['bias', 'weight']
+    """
+    state = dict(model.state_dict())
+    for path, module in model.named_modules(remove_duplicate=False):
+        if is_parametrized(module):
+            prefix = f"{path}." if path else ""
+            for key in [key for key in state if key.startswith(f"{prefix}parametrizations.")]:
+                del state[key]
+            for name in module.parametrizations:
+                with torch.no_grad():
+                    state[prefix + name] = getattr(module, name).detach()
+    return state
+
+
+def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
+    tensor = getattr(module, name)
+    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        raise ValueError(
+            f"The tensor {name!r} of {type(module).__name__} is not initialized yet. Run the "
+            "module once, so that its lazy tensors get their shapes, and register then."
+        )
+    for other in alive():
+        if any(tensor is original for original in other.originals()):
+            raise ValueError(
+                f"The tensor {name!r} is already the original of a parametrized tensor "
+                f"({other.tensor_name!r}) of another module: tied tensors must share one value. "
+                "Register the parametrizations of the other: `register_parametrization(module, "
+                f"{name!r}, other.parametrizations.{other.tensor_name})`."
+            )
+    return tensor
+
+
+def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:
+    if name not in module._parameters and name not in module._buffers:
+        raise ValueError(
+            f"Module '{module}' does not have a parameter or a buffer with name '{name}' that "
+            "could be tied to a parametrized tensor"
+        )
+    with torch.no_grad():
+        value = chain()
+    own = getattr(module, name)
+    if value.shape != own.shape or value.dtype != own.dtype:
+        raise ValueError(
+            f"Cannot tie {name!r} of shape {tuple(own.shape)} and {own.dtype} to a parametrized "
+            f"tensor of shape {tuple(value.shape)} and {value.dtype}"
+        )
+    _install(module, name, chain)
+    return module
+
+
+def _append(chain: ParametrizationList, link: nn.Module, unsafe: bool) -> None:
+    with all_or_nothing([link, *chain.links()], users=[], tensors=chain.originals()):
+        if not unsafe:
+            with torch.no_grad():
+                value = chain()
+            _check_link(link, value, chain.tensor_name)
+        chain.append(link)
+        try:
+            chain.unsafe |= unsafe
+            if not unsafe:
+                _keep_value(chain, value)
+        except BaseException:
+            del chain[-1]
+            raise
+
+
+def _check_link(link: nn.Module, value: Tensor, name: str) -> None:
+    """Check that a further map and its right inverse keep the shape and dtype of ``value``."""
+    new = link(value)
+    check_value(new, value.dtype, value.shape, name)
+    if not hasattr(link, "right_inverse"):
+        return
+    try:
+        back = link.right_inverse(new)
+    except NotImplementedError:
+        return
+    if not isinstance(back, Tensor):
+        raise ValueError(
+            f"parametrization.right_inverse must return a tensor. Got: {type(back).__name__}"
+        )
+    for what in ("dtype", "shape"):
+        before, after = getattr(value, what), getattr(back, what)
+        if before != after:
+            raise ValueError(
+                f"The tensor returned by parametrization.right_inverse must have the same {what} "
+                f"as module.{name}, unless the `unsafe` flag is enabled.\n"
+                f"module.{name}.{what}: {before}\n"
+                f"returned {what}: {after}"
+            )
+
+
+def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
+    """Assign ``value`` to the longer chain if that gives it back, otherwise leave the originals."""
+    if value.is_meta:
+        return
+    with torch.no_grad():
+        if torch.equal(chain(), value):
+            return
+        try:
+            with all_or_nothing(chain.links(), users=[], tensors=chain.originals()):
+                chain.right_inverse(value)
+                tolerance = 100 * torch.finfo(value.dtype).eps
+                if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):
+                    raise ValueError("the right inverses do not round-trip")
+        except Exception:
+            pass  # composes, as the right inverse of one map need not be in the range of the other
+
+
+# The class of a parametrized module
+
+
+def _install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
+    chain.tensor_name = name
+    if name in module._parameters or name in module._buffers:
+        delattr(module, name)
+    if not is_parametrized(module):
+        module.__class__ = _parametrized_class(type(module), [])
+        recurrent.enter(module)
+        module.parametrizations = nn.ModuleDict()
+    setattr(type(module), name, _property(name))
+    module.parametrizations[name] = chain
+
+
+def _uninstall(module: nn.Module, name: str) -> None:
+    delattr(type(module), name)
+    del module.parametrizations[name]
+    if not is_parametrized(module):
+        del module.parametrizations
+        module.__class__ = type(module).__bases__[0]
+
+
+def _property(name: str) -> property:
+    def get(self: nn.Module) -> Tensor:
+        if torch.compiler.is_dynamo_compiling():
+            return self.parametrizations[name]()
+        chain = self.__dict__["_modules"]["parametrizations"]._modules[name]
+        cache = current()
+        try:
+            return chain() if cache is None else cache.read(chain)
+        except AttributeError as error:
+            # Module.__getattr__ would swallow it and report that there is no such attribute.
+            raise RuntimeError(f"evaluating the parametrized tensor {name!r} failed") from error
+
+    def assign(self: nn.Module, value: Tensor) -> None:
+        if torch.jit.is_scripting():
+            raise RuntimeError("Parametrization is not working with scripting.")
+        self.parametrizations[name].right_inverse(value)
+
+    return property(get, assign)
+
+
+def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Module]:
+    """A new subclass of ``base``, for one module."""
+
+    @functools.wraps(base.forward)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return base.forward(self, *args, **kwargs)
+        around = open_for_forward()
+        try:
+            return base.forward(self, *args, **kwargs)
+        finally:
+            close_after_forward(around)
+
+    def reduce_ex(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+        constructor, arguments, *state = base.__reduce_ex__(self, max(2, int(protocol)))
+        if constructor is not copyreg.__newobj__:
+            raise TypeError(
+                f"cannot copy or pickle a parametrized {base.__name__}: it defines its own "
+                "reduction, which knows nothing of the parametrizations. Remove them first."
+            )
+        return _rebuild, (base, list(self.parametrizations), *arguments[1:]), *state
+
+    def shallow_copy(self: nn.Module) -> nn.Module:
+        twin = copy._reconstruct(self, None, *self.__reduce_ex__(4))  # type: ignore[attr-defined]
+        for group in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[group] = dict(self.__dict__[group])
+        twin.parametrizations = nn.ModuleDict(
+            {
+                name: ParametrizationList.sharing(chain.links(), chain)
+                for name, chain in self.parametrizations.items()
+            }
+        )
+        return twin
+
+    def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
+        _assign_plain_tensors(self, state_dict, prefix, error_msgs=args[-1])
+        base._load_from_state_dict(self, state_dict, prefix, *args)
+
+    namespace = {
+        "__module__": base.__module__,
+        "__doc__": base.__doc__,
+        "forward": forward,
+        "__reduce_ex__": reduce_ex,
+        "__copy__": shallow_copy,
+        "_load_from_state_dict": load,
+        **recurrent.overrides(base),
+        **{name: _property(name) for name in names},
+    }
+    if hasattr(base, "__deepcopy__"):
+
+        def deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
+            twin = base.__deepcopy__(self, memo)
+            if type(twin) is type(self):
+                twin.__class__ = _parametrized_class(base, list(self.parametrizations))
+            return twin
+
+        namespace["__deepcopy__"] = deep_copy
+    return type(f"Parametrized{base.__name__}", (base,), namespace)
+
+
+def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:
+    """Start of an unpickled or copied module; its state follows."""
+    cls = _parametrized_class(base, names)
+    return base.__new__(cls, *arguments)
+
+
+def _assign_plain_tensors(
+    module: nn.Module, state_dict: Any, prefix: str, error_msgs: list[str]
+) -> None:
+    """Assign the tensors of a plain state dict, and put their coordinates in their place."""
+    for name, chain in module.parametrizations.items():
+        own = f"{prefix}parametrizations.{name}."
+        if prefix + name not in state_dict or any(key.startswith(own) for key in state_dict):
+            continue
+        value = state_dict.pop(prefix + name)
+        like = chain.originals()[0]
+        try:
+            chain.right_inverse(value.to(like.device, like.dtype))
+        except Exception as error:
+            error_msgs.append(f"While assigning {prefix + name!r}: {error}")
+        state_dict.update(chain.state_dict(prefix=own))
