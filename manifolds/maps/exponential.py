@@ -9,6 +9,7 @@ forward pass; for a skew argument its gradient is skew too, which saves half of 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,8 +72,10 @@ _B = (
 )
 
 # Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18.
-# Beyond 1.6 the Taylor terms of a skew matrix cancel in float32.
-_THETA = {torch.float32: (0.094, 0.65, 1.6), torch.float64: (1.7e-3, 0.069, 1.09)}
+# Lower for skew matrices in float32, where the polish makes up for the squarings: the Taylor
+# terms of a skew matrix of norm 3 cancel.
+_THETA = {torch.float32: (0.094, 0.65, 3.0), torch.float64: (1.7e-3, 0.069, 1.09)}
+_THETA_SKEW = {torch.float32: (0.094, 0.65, 1.6), torch.float64: (1.7e-3, 0.069, 1.09)}
 _POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
 
 
@@ -86,10 +89,16 @@ def _one_norm(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, ord=1, dim=-2).amax(-1)
 
 
+def _add_product(c: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+    """`beta c + alpha x y` in one call."""
+    add = torch.addmm if x.ndim == 2 else torch.baddbmm
+    return add(c, x, y, beta=beta, alpha=alpha)
+
+
 def _square_adjoint(grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
     """Adjoint of `x -> x x`; of skew `x` only the skew part of the result is right."""
     if not skewed:
-        return grad @ adjoint(x) + adjoint(x) @ grad
+        return _add_product(grad @ adjoint(x), adjoint(x), grad)
     t = (grad + adjoint(grad)) @ x
     return (adjoint(t) - t) / 2
 
@@ -99,61 +108,77 @@ def _square_adjoint(grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
 
 def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
     m = _add_to_diagonal(a / 6 + a2 / 24, 0.5)
-    return a + a2 @ m, [m]
+    return _add_product(a, a2, m), [m]
 
 
 def _degree4_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     (m,) = tape
     mb = adjoint(a2) @ g
-    return g + mb / 6 + _square_adjoint(g @ adjoint(m) + mb / 24, a, skewed)
+    return g + mb / 6 + _square_adjoint(_add_product(mb, g, adjoint(m), 1 / 24), a, skewed)
 
 
 def _degree8(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
-    p = _X1 * a + _X2 * a2
-    a4 = a2 @ p
-    left = _X3 * a2 + a4
-    right = _add_to_diagonal(_X5 * a + _X6 * a2 + _X7 * a4, _X4)
-    return a + _Y2 * a2 + left @ right, [p, left, right]
+    p = torch.add(_X1 * a, a2, alpha=_X2)
+    left = _add_product(a2, a2, p, _X3)
+    # With a4 = a2 p = left - x3 a2.
+    right = torch.add(_X5 * a, a2, alpha=_X6 - _X7 * _X3).add_(left, alpha=_X7)
+    right = _add_to_diagonal(right, _X4)
+    return _add_product(torch.add(a, a2, alpha=_Y2), left, right), [p, left, right]
 
 
 def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     p, left, right = tape
     rb, lb = adjoint(left) @ g, g @ adjoint(right)
-    a4b = lb + _X7 * rb
+    a4b = torch.add(lb, rb, alpha=_X7)
     pb = adjoint(a2) @ a4b
-    a2b = a4b @ adjoint(p) + _X3 * lb + _X6 * rb + _Y2 * g + _X2 * pb
-    return g + _X5 * rb + _X1 * pb + _square_adjoint(a2b, a, skewed)
+    a2b = _add_product(lb, a4b, adjoint(p), _X3)
+    a2b.add_(rb, alpha=_X6).add_(g, alpha=_Y2).add_(pb, alpha=_X2)
+    ab = _square_adjoint(a2b, a, skewed)
+    return ab.add_(g).add_(rb, alpha=_X5).add_(pb, alpha=_X1)
 
 
-def _combine(row: tuple[float, ...], powers: tuple[Tensor, ...]) -> Tensor:
-    total = row[1] * powers[0]
-    for c, power in zip(row[2:], powers[1:], strict=True):
-        if c:
-            total.add_(power, alpha=c)
-    return _add_to_diagonal(total, row[0]) if row[0] else total
+def _combination(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    terms = [(w, x) for w, x in zip(weights, tensors, strict=True) if w]
+    total = terms[0][0] * terms[0][1]
+    for weight, tensor in terms[1:]:
+        total.add_(tensor, alpha=weight)
+    return total
+
+
+def _combine(row: Sequence[float], powers: Sequence[Tensor]) -> Tensor:
+    """One row of the table, applied to the powers of A."""
+    return _add_to_diagonal(_combination(row[1:], powers), row[0])
+
+
+def _column(k: int, grads: Sequence[Tensor]) -> Tensor:
+    """Its adjoint: what the five combinations send back to one power of A."""
+    return _combination([row[k] for row in _B], grads)
 
 
 def _degree18(a: Tensor, a2: Tensor, a3: Tensor, a6: Tensor) -> tuple[Tensor, list[Tensor]]:
     b1, b2, b3, b4, b5 = (_combine(row, (a, a2, a3, a6)) for row in _B)
-    a9 = b4 + b1 @ b5
+    a9 = _add_product(b4, b1, b5)
     s = b3 + a9
-    return _add_to_diagonal(b2 + s @ a9, -1), [a3, b1, b5, a9, s]
+    return _add_to_diagonal(_add_product(b2, s, a9), -1), [a3, b1, b5, a9, s]
 
 
 def _degree18_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     a3, b1, b5, a9, s = tape
     b3b = g @ adjoint(a9)
-    b4b = adjoint(s) @ g + b3b
+    b4b = _add_product(b3b, adjoint(s), g)
     grads = (b4b @ adjoint(b5), g, b3b, b4b, adjoint(b1) @ b4b)
-    ab, a2b, a3b, a6b = (
-        sum(row[k] * b for row, b in zip(_B, grads, strict=True)) for k in range(1, 5)
-    )
-    a3b = a3b + _square_adjoint(a6b, a3, skewed)
-    a2b = a2b + a3b @ adjoint(a)
-    return ab + adjoint(a2) @ a3b + _square_adjoint(a2b, a, skewed)
+    ab, a2b, a3b, a6b = (_column(k, grads) for k in range(1, 5))
+    a3b += _square_adjoint(a6b, a3, skewed)
+    a2b = _add_product(a2b, a3b, adjoint(a))
+    ab = _add_product(ab, adjoint(a2), a3b)
+    return ab.add_(_square_adjoint(a2b, a, skewed))
 
 
 _ADJOINTS = {4: _degree4_adjoint, 8: _degree8_adjoint, 18: _degree18_adjoint}
+
+
+def _thresholds(a: Tensor, skewed: bool) -> tuple[float, float, float]:
+    return (_THETA_SKEW if skewed else _THETA)[a.dtype.to_real()]
 
 
 def _squarings(theta: float, bound: float) -> int:
@@ -165,8 +190,8 @@ def _squarings(theta: float, bound: float) -> int:
 
 def _polish(e: Tensor) -> Tensor:
     """One Newton-Schulz step on `I + e`, written in `e`."""
-    r = e + adjoint(e) + adjoint(e) @ e
-    return e - (r + e @ r) / 2
+    q = e + eye_like(e)
+    return _add_product(e, q, _add_to_diagonal(adjoint(q) @ q, -1), 1.0, -0.5)
 
 
 def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
@@ -175,7 +200,7 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     Returns the value, the degree, and `[a, a2, polynomial's tensors ..., E_0, E_1, ...]` for the
     scaled `a` and every squaring.
     """
-    low, middle, high = _THETA[torch.float64 if a.dtype in _DOUBLE else torch.float32]
+    low, middle, high = _thresholds(a, skewed)
     a2 = a @ a
     theta = _one_norm(a)
     if skewed:
@@ -202,19 +227,22 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     tape = [a, a2, *tape]
     for j in range(s):
         tape.append(e)
-        e = torch.baddbmm(2 * e, e, e) if e.ndim == 3 else 2 * e + e @ e
+        e = _add_product(e, e, e, 2.0)
         if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == s - 1):
             e = _polish(e)
     return e, degree, tape
 
 
 def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> list[Tensor]:
+    """The powers of `2^-s A`; all but A itself, which is the caller's, in place."""
     if s == 0:
         return list(powers)
-    return [x * 2.0 ** (-s * k) for x, k in zip(powers, exponents, strict=True)]
+    a, *rest = powers
+    for x, k in zip(rest, exponents[1:], strict=True):
+        x.mul_(2.0 ** (-s * k))
+    return [a * 2.0**-s, *rest]
 
 
-_DOUBLE = (torch.float64, torch.complex128)
 _TAPE = {4: 3, 8: 5, 18: 7}  # tensors on the tape before the squarings
 
 
@@ -239,7 +267,7 @@ class _Expm1(torch.autograd.Function):
             tape, squarings = tape[:split], tape[split:]
             g = grad
             for e in reversed(squarings):
-                g = 2 * g + adjoint(e) @ g + g @ adjoint(e)
+                g = _add_product(_add_product(g, adjoint(e), g, 2.0), g, adjoint(e))
             g = _ADJOINTS[ctx.degree](g, a, a2, tape, ctx.skewed)
             if squarings:
                 g = g * 2.0 ** -len(squarings)
@@ -258,7 +286,7 @@ def _directional(a: Tensor, e: Tensor) -> Tensor:
 
 def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
     """`exp(a) - 1` with a fixed number of squarings, masked matrix by matrix on the device."""
-    high = _THETA[torch.float64 if a.dtype in _DOUBLE else torch.float32][2]
+    high = _thresholds(a, skewed)[2]
     theta = _one_norm(a.detach())
     s = torch.log2(theta / high).ceil().clamp(0, squarings)[..., None, None]
     a = a * torch.exp2(-s)
@@ -279,6 +307,8 @@ def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
 
 
 def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
+    if a.ndim > 3:
+        return _expm1(a.flatten(0, -3), skewed, squarings).unflatten(0, a.shape[:-2])
     if a.device.type == "cpu" and not torch.compiler.is_compiling():
         return _Expm1.apply(a, skewed)
     return _masked(a, skewed, squarings)
