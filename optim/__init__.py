@@ -1,0 +1,8 @@
+"""Optimizers that keep weights on their manifolds."""
+
+from torchmanifold.optim.adam import RiemannianAdam
+from torchmanifold.optim.groups import param_groups
+from torchmanifold.optim.rebase import rebase_every
+from torchmanifold.optim.sgd import RiemannianSGD
+
+__all__ = ["RiemannianAdam", "RiemannianSGD", "param_groups", "rebase_every"]

@@ -1,0 +1,173 @@
+"""Which weights of a model lie on manifolds: parameter groups, and batches that move together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds import Manifold, manifold_of, stamp
+
+__all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]
+
+
+def param_groups(
+    model: nn.Module,
+    lr: float | Tensor | None = None,
+    manifold_lr: float | Tensor | None = None,
+) -> list[dict[str, Any]]:
+    """Two parameter groups: ordinary weights, and weights that are constrained to a manifold.
+
+    A weight that is constrained by a parametrization counts by its coordinates, so a script
+    reads the same whichever way its weights are constrained.
+
+    Args:
+        model: all its parameters are taken, each once.
+        lr: learning rate of the ordinary weights; the optimizer's own if not given.
+        manifold_lr: learning rate of the constrained weights; `lr` if not given.
+
+    Returns:
+        Groups for any optimizer, ordinary weights first; an empty one is left out.
+
+    Raises:
+        TypeError: if `model` is not a module.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> layer = tm.constrain(torch.nn.Linear(4, 4), "weight", tm.Stiefel(), how="riemannian")
+        >>> groups = tm.optim.param_groups(layer, lr=0.1, manifold_lr=0.5)
+        >>> [(g["lr"], len(g["params"])) for g in groups]
+        [(0.1, 1), (0.5, 1)]
+    """
+    parameters = collect(model)
+    on_manifold = {p for p in parameters if manifold_of(p) is not None}
+    for module in model.modules():
+        for name, parametrization in _parametrizations(module):
+            if manifold_of(module, name) is not None:
+                on_manifold.update(parametrization.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p not in on_manifold]},
+        {"params": [p for p in parameters if p in on_manifold]},
+    ]
+    for group, rate in zip(groups, (lr, lr if manifold_lr is None else manifold_lr), strict=True):
+        if rate is not None:
+            group["lr"] = rate
+    return [group for group in groups if group["params"]]
+
+
+def _parametrizations(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    children = module._modules.get("parametrizations")
+    return children.named_children() if isinstance(children, nn.ModuleDict) else ()
+
+
+def collect(model: nn.Module) -> list[Tensor]:
+    """All parameters of a model, stamped with the manifolds that its modules have on record."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"param_groups: model must be an nn.Module, got {type(model).__name__}")
+    stamp(model)
+    return list(model.parameters())
+
+
+def is_sharded(parameter: Tensor) -> bool:
+    """Is it a DTensor?"""
+    # Where there is one, its module has been imported; importing it here takes long.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(parameter, module.DTensor)
+
+
+class Stack:
+    """What an optimizer keeps of weights that move together: one tensor a name.
+
+    The optimizer's own `state` has, for each weight, the rows of these tensors: it reads, saves
+    and loads as in `torch.optim`, and no step has to gather it.
+
+    Args:
+        params: K weights of one shape, with the same names in their state.
+        state: the optimizer's state.
+    """
+
+    def __init__(self, params: list[Tensor], state: MutableMapping[Tensor, Any]) -> None:
+        self.params = params
+        self.states = [state[p] for p in params]
+        self.tensors: dict[str, Tensor] = {}
+        self.rows: list[tuple[str, list[Tensor]]] = []
+        for name in list(self.states[0]):
+            rows = [torch.as_tensor(s[name]).to(params[0].device) for s in self.states]
+            self._adopt(name, torch.stack(rows))
+
+    def _adopt(self, name: str, tensor: Tensor) -> None:
+        rows = list(tensor.unbind(0))
+        for state, row in zip(self.states, rows, strict=True):
+            state[name] = row
+        self.tensors[name] = tensor
+        self.rows.append((name, rows))
+
+    def is_intact(self, state: MutableMapping[Tensor, Any]) -> bool:
+        """Does the optimizer's state still hold these rows, and nothing else?"""
+        size = len(self.tensors)
+        return all(
+            state.get(p) is s and len(s) == size
+            for p, s in zip(self.params, self.states, strict=True)
+        ) and all(
+            s.get(name) is row
+            for name, rows in self.rows
+            for s, row in zip(self.states, rows, strict=True)
+        )
+
+    def write(self, tensors: dict[str, Tensor]) -> None:
+        """Take new values; a name that is new gets a tensor of its own."""
+        for name, value in tensors.items():
+            if name in self.tensors:
+                self.tensors[name].copy_(value)
+            else:
+                self._adopt(name, value.clone(memory_format=torch.contiguous_format))
+
+
+class Batch:
+    """Weights of one group, manifold, shape, dtype and device."""
+
+    def __init__(self, manifold: Manifold, params: list[Tensor]) -> None:
+        self.manifold = manifold
+        self.params = params
+        self.stack: Stack | None = None
+
+    def stacks(self, state: MutableMapping[Tensor, Any]) -> list[Stack]:
+        """The weights that have gradients, stacked; by themselves those that are new."""
+        if self.stack is not None and None not in [p.grad for p in self.params]:
+            if self.stack.is_intact(state):
+                return [self.stack]
+        alike: dict[frozenset[str], list[Tensor]] = {}
+        for p in self.params:
+            if p.grad is not None:
+                alike.setdefault(frozenset(state[p]), []).append(p)
+        stacks = [Stack(params, state) for params in alike.values()]
+        whole = len(stacks) == 1 and len(stacks[0].params) == len(self.params)
+        self.stack = stacks[0] if whole else None
+        return stacks
+
+
+class Plan:
+    """How the weights of one parameter group move: ordinary ones, and batches on manifolds."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        self.marks = _marks(params)
+        self.ordinary: list[Tensor] = []
+        alike: dict[Any, list[Tensor]] = {}
+        for p in params:
+            manifold = manifold_of(p)
+            if manifold is None:
+                self.ordinary.append(p)
+            else:
+                alike.setdefault((manifold, p.shape, p.dtype, p.device), []).append(p)
+        self.batches = [Batch(key[0], members) for key, members in alike.items()]
+
+    def holds(self, params: list[Tensor]) -> bool:
+        """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
+        return self.marks == _marks(params)
+
+
+def _marks(params: list[Tensor]) -> list[Any]:
+    return [(id(p), getattr(p, "_manifold", None), p.dtype, p.device) for p in params]

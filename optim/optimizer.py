@@ -1,0 +1,276 @@
+"""What all Riemannian optimizers share: batches, state, non-finite steps. A rule moves a batch."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds import Manifold, manifold_of
+from torchmanifold.optim.groups import Plan, Stack, collect, is_sharded
+
+__all__ = ["ManifoldOptimizer", "State", "extended", "move", "require", "second_moment_of"]
+
+State = dict[str, Tensor]
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def require(condition: bool, owner: object, name: str, wanted: str, value: object) -> None:
+    """Raise a ValueError that names the argument, what it must be, and what it was."""
+    if not condition:
+        raise ValueError(f"{type(owner).__name__}: {name} must be {wanted}, got {value!r}")
+
+
+def _require_rate(owner: object, lr: Any) -> None:
+    """A learning rate is a number or a tensor of one element, and not negative."""
+    wanted = "a number of at least 0, or a tensor with one element"
+    single = lr.numel() == 1 if isinstance(lr, Tensor) else isinstance(lr, float | int)
+    require(single and bool(lr >= 0), owner, "lr", wanted, lr)
+
+
+def move(manifold: Manifold, x: Tensor, direction: Tensor, lr: float | Tensor) -> Tensor:
+    """`retract(x, -lr direction)`; `x` itself, to the last bit, if the learning rate is 0."""
+    if isinstance(lr, Tensor):
+        lr = lr.squeeze()
+        y = manifold.retract(x, -lr * direction)
+        return torch.where((lr == 0).to(x.device, non_blocking=True), x, y)
+    return x if lr == 0 else manifold.retract(x, -lr * direction)
+
+
+def second_moment_of(manifold: Manifold, x: Tensor, g: Tensor, kind: str) -> Tensor:
+    """`<g, g>_x`, one number a point, or the squares of the entries of `g`."""
+    return manifold.inner(x, g, g) if kind == "matrix" else (g * g.conj()).real
+
+
+def extended(numbers: Tensor, x: Tensor) -> Tensor:
+    """`numbers` with as many dimensions as `x`, to multiply it."""
+    return numbers.reshape(numbers.shape + (1,) * (x.ndim - numbers.ndim))
+
+
+class Move(NamedTuple):
+    """A computed step of stacked weights that has not been made yet."""
+
+    stack: Stack
+    point: Tensor
+    state: State
+    finite: Tensor | None  # (K,)
+
+
+class ManifoldOptimizer(torch.optim.Optimizer, ABC):
+    """An optimizer of `torch.optim` that keeps weights on their manifolds.
+
+    Ordinary weights are handed to PyTorch's own functions. Weights on one manifold, of one shape,
+    dtype, device and group, are stacked and move in one call of `_rule`.
+    """
+
+    #: read by the guard that stops other optimizers from moving a manifold weight
+    handles_manifolds = True
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        """Check the options; take a model, parameters, or groups of them."""
+        self._plans: list[Plan] = []
+        self.defaults = defaults
+        self._check(defaults)
+        if isinstance(params, nn.Module):
+            params = [{"params": params}]
+        super().__init__(params, defaults)
+
+    @abstractmethod
+    def _check(self, options: dict[str, Any]) -> None:
+        """Refuse options that make no sense; those of all optimizers here."""
+        _require_rate(self, options["lr"])
+        choices, given = ("propagate", "skip", "raise"), options["nonfinite"]
+        require(given in choices, self, "nonfinite", f"in {choices}", given)
+
+    @abstractmethod
+    def _rule(
+        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """New points `(K, ...)` and new state of stacked weights; empty state at their first."""
+
+    @abstractmethod
+    def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Move ordinary weights as PyTorch does."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; its "params" may be a model.
+
+        Raises:
+            ValueError: for an option that makes no sense, or a model without parameters.
+            NotImplementedError: for sharded weights (DTensors) on a manifold.
+        """
+        if isinstance(param_group, dict):
+            params = param_group["params"]
+            if isinstance(params, nn.Module):
+                params = collect(params)
+                require(bool(params), self, "model", "a module with parameters", param_group)
+                param_group = {**param_group, "params": params}
+            self._check({**self.defaults, **param_group})
+        known = len(self.param_groups)
+        super().add_param_group(param_group)
+        for p in self.param_groups[-1]["params"]:
+            if is_sharded(p):
+                del self.param_groups[known:]
+                raise NotImplementedError(
+                    f"{type(self).__name__}: a weight of shape {tuple(p.shape)} is sharded (a "
+                    f"DTensor), and its manifold cannot be seen from a shard; leave constrained "
+                    f"modules out of fully_shard, or use an optimizer of torch.optim on weights "
+                    f'constrained with how="parametrized"'
+                )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Make one step.
+
+        Args:
+            closure: evaluates the model again and returns the loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._replan()
+        moves: Any = self._moves()
+        if any(group["nonfinite"] == "raise" for group in self.param_groups):
+            moves = list(moves)  # all are computed before any is made
+            self._refuse_nonfinite(moves)
+        for stack, point, state, _ in moves:
+            torch._foreach_copy_(stack.params, list(point.to(stack.params[0].dtype).unbind(0)))
+            stack.write(state)
+        for group, plan in zip(self.param_groups, self._plans, strict=True):
+            params = [p for p in plan.ordinary if p.grad is not None]
+            skipping = group["nonfinite"] == "skip"
+            with self._only_finite(params) if skipping else contextlib.nullcontext():
+                self._ordinary(group, params, [p.grad for p in params if p.grad is not None])
+        return loss
+
+    def _replan(self) -> None:
+        groups = [group["params"] for group in self.param_groups]
+        if len(groups) != len(self._plans) or not all(
+            plan.holds(params) for plan, params in zip(self._plans, groups, strict=True)
+        ):
+            self._plans = [Plan(params) for params in groups]
+
+    def _moves(self) -> Iterator[Move]:
+        for group, plan in zip(self.param_groups, self._plans, strict=True):
+            for batch in plan.batches:
+                for stack in batch.stacks(self.state):
+                    # Autocast would run the products in half precision and leave the manifold.
+                    with torch.autocast(stack.params[0].device.type, enabled=False):
+                        yield self._compute(group, batch.manifold, stack)
+
+    def _compute(self, group: dict[str, Any], manifold: Manifold, stack: Stack) -> Move:
+        grads = [p.grad for p in stack.params if p.grad is not None]
+        if any(g.is_sparse for g in grads):
+            raise RuntimeError(
+                f"{type(self).__name__}: a weight on {manifold!r} has a sparse gradient; "
+                f"make the layer with sparse=False"
+            )
+        x, egrad, state = torch.stack(stack.params), torch.stack(grads), dict(stack.tensors)
+        half = x.dtype in _HALF
+        if half:
+            x, egrad = _master(manifold, x, state.pop("master", None)), egrad.float()
+        skipped = state.pop("skipped", None)
+        if group["nonfinite"] == "propagate":
+            y, new = self._rule(group, manifold, x, egrad, state)
+            finite = None
+        else:
+            finite = _finite(egrad)
+            # Factorizations raise at NaN, for the whole batch.
+            y, new = self._rule(group, manifold, x, _where(finite, egrad, 0), state)
+            for value in (y, *new.values()):
+                finite = finite & _finite(value)
+        if group["nonfinite"] == "skip" and finite is not None:
+            y = _where(finite, y, x)
+            new = {name: _where(finite, value, state.get(name, 0)) for name, value in new.items()}
+            count = torch.zeros_like(finite, dtype=torch.float32) if skipped is None else skipped
+            new["skipped"] = count + ~finite
+        if half:
+            new["master"] = y
+        return Move(stack, y, new, finite)
+
+    def _refuse_nonfinite(self, moves: list[Move]) -> None:
+        flags = [(m.stack.params, m.finite) for m in moves if m.finite is not None]
+        for group, plan in zip(self.param_groups, self._plans, strict=True):
+            if group["nonfinite"] == "raise":
+                for p in plan.ordinary:
+                    if p.grad is not None:
+                        flags.append(([p], torch.isfinite(p.grad).all().reshape(1)))
+        for params, finite in flags:
+            bad = [tuple(p.shape) for p, ok in zip(params, finite.tolist(), strict=True) if not ok]
+            if bad:
+                raise FloatingPointError(
+                    f"{type(self).__name__}: the step of {len(bad)} weight(s) of shape {bad[0]} is "
+                    f"not finite; no weight was moved. Lower the learning rate or clip gradients, "
+                    f'or pass nonfinite="skip"'
+                )
+
+    @contextlib.contextmanager
+    def _only_finite(self, params: list[Tensor]) -> Iterator[None]:
+        """Undo, on the device, what happens to weights whose gradient is not finite."""
+        before = [
+            (p.clone(), {k: v.clone() for k, v in self.state[p].items() if isinstance(v, Tensor)})
+            for p in params
+        ]
+        yield
+        for p, (old, state) in zip(params, before, strict=True):
+            assert p.grad is not None
+            finite = torch.isfinite(p.grad).all()
+            p.copy_(torch.where(finite, p, old))
+            for name, value in self.state[p].items():
+                # PyTorch keeps step counts on the host, where no device may be asked.
+                if name != "skipped" and isinstance(value, Tensor) and value.device == p.device:
+                    value.copy_(torch.where(finite, value, state.get(name, 0)))
+            count = self.state[p].get("skipped", torch.zeros((), device=p.device))
+            self.state[p]["skipped"] = count + ~finite
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave; a run goes on to the last bit.
+
+        A state dict of the optimizer of `torch.optim` of the same name loads too.
+        """
+        super().load_state_dict(state_dict)
+        # torch rounds all state to the weight's dtype; that of half-precision weights is float32.
+        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
+        held = [p for group in self.param_groups for p in group["params"]]
+        for i, p in zip(saved, held, strict=True):
+            for name, value in state_dict["state"].get(i, {}).items():
+                if p.dtype in _HALF and isinstance(value, Tensor) and name != "step":
+                    self.state[p][name] = value.to(p.device, copy=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles take the manifolds along: a copied parameter has no stamp."""
+        held = [p for group in self.param_groups for p in group["params"]]
+        stamps = [(p, manifold_of(p)) for p in held if manifold_of(p) is not None]
+        return {**super().__getstate__(), "_stamps": stamps}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Stamp copied parameters; give groups of other versions the options they lack."""
+        state = dict(state)
+        for p, manifold in state.pop("_stamps", ()):
+            p._manifold = manifold
+        super().__setstate__(state)
+        self._plans = []
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+
+def _master(manifold: Manifold, x: Tensor, master: Tensor | None) -> Tensor:
+    """The float32 copy of half-precision weights, where they have not been changed since."""
+    if master is None:
+        return manifold.project(x.float())
+    return torch.where(master.to(x.dtype) == x, master, x.float())
+
+
+def _finite(x: Tensor) -> Tensor:
+    return torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x)
+
+
+def _where(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
+    return torch.where(extended(mask, x), x, other)
