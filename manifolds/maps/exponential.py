@@ -74,8 +74,8 @@ _B = (
 # Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18.
 # Lower for skew matrices in float32, where the polish makes up for the squarings: the Taylor
 # terms of a skew matrix of norm 3 cancel.
-_THETA = {torch.float32: (0.094, 0.65, 3.0), torch.float64: (1.7e-3, 0.069, 1.09)}
-_THETA_SKEW = {torch.float32: (0.094, 0.65, 1.6), torch.float64: (1.7e-3, 0.069, 1.09)}
+_THETA = {torch.float32: (0.094, 0.65, 3.01), torch.float64: (1.7e-3, 0.069, 1.09)}
+_THETA_SKEW = {torch.float32: (0.094, 0.65, 2.2), torch.float64: (1.7e-3, 0.069, 1.09)}
 _POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
 
 
@@ -85,8 +85,8 @@ def _add_to_diagonal(x: Tensor, c: float) -> Tensor:
 
 
 def _one_norm(x: Tensor) -> Tensor:
-    """Largest 1-norm: `(*batch,)`."""
-    return torch.linalg.vector_norm(x, ord=1, dim=-2).amax(-1)
+    """Largest absolute row sum, `(*batch,)`: the 1-norm of the transpose, read contiguously."""
+    return torch.linalg.vector_norm(x, ord=1, dim=-1).amax(-1)
 
 
 def _add_product(c: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
@@ -219,7 +219,8 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
         a3 = a2 @ a
         a6 = a3 @ a3
         if skewed:
-            bound = min(bound, float(_one_norm(a6).amax()) ** (1 / 6))
+            sixth = torch.minimum(_one_norm(a6), frobenius(a6))
+            bound = min(bound, float(sixth.amax()) ** (1 / 6))
         s = _squarings(bound, high)
         a, a2, a3, a6 = _scaled((a, a2, a3, a6), (1, 2, 3, 6), s)
         e, tape = _degree18(a, a2, a3, a6)
@@ -228,8 +229,10 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     for j in range(s):
         tape.append(e)
         e = _add_product(e, e, e, 2.0)
-        if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == s - 1):
+        if skewed and j % _POLISH_EVERY == _POLISH_EVERY - 1 and j < s - 1:
             e = _polish(e)
+    if skewed and bound > middle:
+        e = _polish(e)
     return e, degree, tape
 
 

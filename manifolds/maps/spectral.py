@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -176,23 +176,38 @@ class _SpectralDerivative(torch.autograd.Function):
         ctx: Any, s: Tensor, e: Tensor, values: Tensor, vectors: Tensor, function: SpectralFunction
     ) -> Tensor:
         ctx.function = function
-        ctx.save_for_backward(e, values, vectors)
+        ctx.save_for_backward(s, e, values, vectors)
         rotated = _conjugate(adjoint(vectors), e)
         return _conjugate(vectors, function.first(*_pairs(values)) * rotated)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        e, values, vectors = ctx.saved_tensors
-        g = _conjugate(adjoint(vectors), grad)
+        s, e, values, vectors = ctx.saved_tensors
         grad_s = grad_e = None
-        if ctx.needs_input_grad[1]:
-            grad_e = _conjugate(vectors, ctx.function.first(*_pairs(values)) * g)
+        if ctx.needs_input_grad[1]:  # linear and self-adjoint in `E`: to be differentiated again
+            grad_e = _SpectralDerivative.apply(s, grad, values, vectors, ctx.function)
         if ctx.needs_input_grad[0]:
-            h = _conjugate(adjoint(vectors), adjoint(e))
-            second = _contract(ctx.function, values, h, g) + _contract(ctx.function, values, g, h)
-            grad_s = _conjugate(vectors, second)
+            grad_s = _SpectralSecond.apply(e, grad, values, vectors, ctx.function)
         return grad_s, grad_e, None, None, None
+
+
+class _SpectralSecond(torch.autograd.Function):
+    """Gradient in `S` of `<G, Df(S)[E]>`: where differentiation ends, loudly."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, e: Tensor, grad: Tensor, values: Tensor, vectors: Tensor, function: Any
+    ) -> Tensor:
+        g = _conjugate(adjoint(vectors), grad)
+        h = _conjugate(adjoint(vectors), adjoint(e))
+        second = _contract(function, values, h, g) + _contract(function, values, g, h)
+        return _conjugate(vectors, second)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> NoReturn:  # type: ignore[override]
+        raise NotImplementedError(
+            "functions of a symmetric matrix have two derivatives here, not three"
+        )
 
 
 def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) -> Tensor:
