@@ -108,24 +108,36 @@ class _Entry:
         self.value = value
         self.version = None if value.is_inference() else value._version
         self.graph = graph
-        self.slots: list[tuple[dict[str, Any], str, Any]] = []
         self.sizes: list[tuple[dict[str, Any], int]] = []
+        self.slots: list[tuple[dict[str, Any], str, Any]] = []
         self.tensors: list[tuple[Tensor, int, bool, torch.dtype]] = []
-        for module in chain.modules():
-            state = module.__dict__
-            self.sizes.append((state, len(state)))
-            for name, item in state.items():
-                if name not in _MODULE_INTERNALS:
-                    self._watch(state, name, item)
-            for group in (state["_parameters"], state["_buffers"], state["_modules"]):
-                self.sizes.append((group, len(group)))
-                for name, item in group.items():
-                    self._watch(group, name, item)
+        self._watch(chain)
 
-    def _watch(self, state: dict[str, Any], name: str, item: Any) -> None:
-        self.slots.append((state, name, item))
-        if isinstance(item, Tensor):
-            self.tensors.append((item, item._version, item.requires_grad, item.dtype))
+    def _watch(self, module: nn.Module) -> None:
+        state = module.__dict__
+        parameters, buffers, children = _groups(module)
+        for group in (state, parameters, buffers, children):
+            self.sizes.append((group, len(group)))
+        for name in state.keys() - _MODULE_INTERNALS:
+            self.slots.append((state, name, state[name]))
+            if isinstance(state[name], Tensor):
+                self._watch_tensor(state[name])
+        for group in (parameters, buffers):
+            for name, tensor in group.items():
+                self.slots.append((group, name, tensor))
+                if tensor is not None:
+                    self._watch_tensor(tensor)
+        for name, child in children.items():
+            self.slots.append((children, name, child))
+            if child is not None:
+                self._watch(child)
+
+    def _watch_tensor(self, tensor: Tensor) -> None:
+        # An inference tensor has no version counter: a value that depends on one is not reused.
+        if tensor.is_inference():
+            self.graph.spent = True
+        else:
+            self.tensors.append((tensor, tensor._version, tensor.requires_grad, tensor.dtype))
 
     def fresh(self) -> bool:
         if self.graph.spent:
@@ -191,8 +203,6 @@ class Cache:
             ]
         if len(chains) == 1:
             value = chain()
-            if any(tensor.is_inference() for tensor in _tensors(chain)):
-                return value  # inference tensors have no version counter to watch
             self.entries[id(chain), mode] = _Entry(chain, value, _Graph(value))
             return value
         for peer in chains:
@@ -277,6 +287,10 @@ def close_after_forward(around: Cache | None) -> None:
 def current() -> Cache | None:
     """The cache that reads go through, if any."""
     return _current.get()
+
+
+def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    return module._parameters, module._buffers, module._modules
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

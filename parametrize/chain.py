@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 _alive: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
 
 
-def alive() -> list[ParametrizationList]:
-    """Every list alive."""
-    return list(_alive)
+def installed() -> list[ParametrizationList]:
+    """The lists through which some module computes a tensor."""
+    return [chain for chain in list(_alive) if chain.holders]
 
 
 class _Watch:
@@ -36,13 +37,28 @@ class _Watch:
         return _Watch, ()
 
     def set(self, value: Tensor) -> None:
-        if value.is_inference() or type(value) is not Tensor:
+        if type(value) is not Tensor or value.is_inference() or _transformed():
             self.alias = None
             return
         self.source = id(value if value._base is None else value._base)
         self.version = value._version
         self.alias = value.detach()
-        self.alias.data = torch.empty(0, dtype=value.dtype, device=value.device)
+        self.alias.data = _empty(value.dtype, value.device)
+
+
+@functools.cache
+def _empty(dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.empty(0, dtype=dtype, device=device)
+
+
+def _transformed() -> bool:
+    """Whether values are traced or belong to a function transform, which they must not outlive."""
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 class ParametrizationList(nn.ModuleList):
@@ -79,7 +95,7 @@ class ParametrizationList(nn.ModuleList):
             raise ValueError("ParametrizationList requires one or more modules.")
         super().__init__(modules)
         self._prepare(unsafe)
-        with all_or_nothing(self.links(), users=alive()):
+        with all_or_nothing(self.links(), users=installed()):
             self._initialize(original)
         _alive.add(self)
 
@@ -104,6 +120,7 @@ class ParametrizationList(nn.ModuleList):
     def _prepare(self, unsafe: bool) -> None:
         self.unsafe = unsafe
         self.tensor_name = "tensor"
+        self.holders = 0
         self._conversions = 0
         self._watch = _Watch()
 
@@ -134,21 +151,22 @@ class ParametrizationList(nn.ModuleList):
         """Evaluate the maps on the originals, whatever a cache holds."""
         if torch.jit.is_scripting():
             raise RuntimeError("Parametrization is not working with scripting.")
-        if torch.compiler.is_dynamo_compiling():
-            return self._apply_links(self.originals())
-        self.check_write()
-        originals = self.originals()
-        value = self._apply_links(originals)
-        # A write to the original itself, or to a view of it, takes effect.
-        if value is not originals[0]:
-            self.watch_write(value)
+        traced = torch.compiler.is_dynamo_compiling()
+        if not traced and self._watch.alias is not None:
+            self.check_write()
+        first = self._parameters.get("original") if self.is_tensor else None
+        arguments = self.originals() if first is None else (first,)
+        value = self._apply_links(arguments)
+        # A write to the original itself takes effect.
+        if not traced and value is not arguments[0]:
+            self._watch.set(value)
         return value
 
-    def _apply_links(self, arguments: Iterable[Any]) -> Any:
-        for link in self.links():
-            arguments = (link(*arguments),)
-        (value,) = arguments
-        return value
+    def _apply_links(self, arguments: Sequence[Any]) -> Any:
+        for key, link in self._modules.items():
+            if key.isdigit():
+                arguments = (link(*arguments),)
+        return arguments[0]
 
     def watch_write(self, value: Tensor) -> None:
         """Remember ``value`` as handed out."""
@@ -193,7 +211,7 @@ class ParametrizationList(nn.ModuleList):
             RuntimeError: a map has no right inverse.
             ValueError: a right inverse returns tensors that do not fit the originals.
         """
-        others = [user for user in alive() if not user._shares_originals(self)]
+        others = [user for user in installed() if not user._shares_originals(self)]
         with torch.no_grad(), all_or_nothing(self.links(), others, self.originals()):
             new: Any = value
             for link in reversed(self.links()):

@@ -6,7 +6,6 @@ one property for each parametrized tensor.  Copies and pickles of it get classes
 
 from __future__ import annotations
 
-import copy
 import copyreg
 import functools
 from typing import Any
@@ -18,9 +17,9 @@ from torchmanifold.parametrize import recurrent
 from torchmanifold.parametrize.cache import close_after_forward, current, open_for_forward
 from torchmanifold.parametrize.chain import (
     ParametrizationList,
-    alive,
     all_or_nothing,
     check_value,
+    installed,
     overwrite,
 )
 
@@ -211,7 +210,8 @@ def transfer_parametrizations_and_params(
         source = from_module.parametrizations[name]
         if is_parametrized(to_module, name):
             links = [*to_module.parametrizations[name].links(), *source.links()]
-            to_module.parametrizations[name] = ParametrizationList.sharing(links, source)
+            _uninstall(to_module, name)
+            _install(to_module, name, ParametrizationList.sharing(links, source))
         else:
             _install(to_module, name, ParametrizationList.sharing(source.links(), source))
     return to_module
@@ -248,7 +248,7 @@ def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
             f"The tensor {name!r} of {type(module).__name__} is not initialized yet. Run the "
             "module once, so that its lazy tensors get their shapes, and register then."
         )
-    for other in alive():
+    for other in installed():
         if any(tensor is original for original in other.originals()):
             raise ValueError(
                 f"The tensor {name!r} is already the original of a parametrized tensor "
@@ -348,10 +348,12 @@ def _install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
         module.parametrizations = nn.ModuleDict()
     setattr(type(module), name, _property(name))
     module.parametrizations[name] = chain
+    chain.holders += 1
 
 
 def _uninstall(module: nn.Module, name: str) -> None:
     delattr(type(module), name)
+    module.parametrizations[name].holders -= 1
     del module.parametrizations[name]
     if not is_parametrized(module):
         del module.parametrizations
@@ -401,15 +403,13 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
         return _rebuild, (base, list(self.parametrizations), *arguments[1:]), *state
 
     def shallow_copy(self: nn.Module) -> nn.Module:
-        twin = copy._reconstruct(self, None, *self.__reduce_ex__(4))  # type: ignore[attr-defined]
+        twin = base.__new__(base)
+        twin.__dict__.update(self.__dict__)
         for group in ("_parameters", "_buffers", "_modules"):
             twin.__dict__[group] = dict(self.__dict__[group])
-        twin.parametrizations = nn.ModuleDict(
-            {
-                name: ParametrizationList.sharing(chain.links(), chain)
-                for name, chain in self.parametrizations.items()
-            }
-        )
+        del twin.parametrizations
+        for name, chain in self.parametrizations.items():
+            _install(twin, name, ParametrizationList.sharing(chain.links(), chain))
         return twin
 
     def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
