@@ -177,8 +177,6 @@ class Cache:
     def read(self, chain: ParametrizationList) -> Tensor:
         """The value of ``chain``, evaluated only if the value at hand might differ."""
         if _place() != self.place:
-            if self.shared and torch._C._get_tracing_state() is not None:
-                raise RuntimeError("Cannot trace a model while caching parametrizations.")
             return chain()
         if self.steps != _steps:
             self.entries.clear()
@@ -275,6 +273,8 @@ def open_for_forward() -> Cache | None:
     around = _current.get()
     place = _place()
     if around is None or not around.shared or around.place != place:
+        if around is not None and around.shared and torch._C._get_tracing_state() is not None:
+            raise RuntimeError("Cannot trace a model while caching parametrizations.")
         _current.set(Cache(place, shared=False))
     return around
 
