@@ -1,6 +1,7 @@
 """Manifolds, the maps they are built from, and the ways to put a weight on one."""
 
 from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.checks import check_gradient, check_hessian, check_retraction
 from torchmanifold.manifolds.combinators import Blocks, Flattened, Transposed
 from torchmanifold.manifolds.constrain import constrain, unconstrain
 from torchmanifold.manifolds.euclidean import Euclidean
@@ -66,6 +67,9 @@ __all__ = [
     "SymmetricPositiveDefinite",
     "Transposed",
     "Trivialization",
+    "check_gradient",
+    "check_hessian",
+    "check_retraction",
     "constrain",
     "is_constrained",
     "manifold_of",

@@ -188,7 +188,7 @@ class Manifold(ABC):
 
     @in_working_precision
     def log(self, x: Tensor, y: Tensor) -> Tensor:
-        """The velocity at `x` of the shortest geodesic to `y`: `exp(x, log(x, y)) = y`."""
+        """Velocity at `x` of the shortest geodesic to `y`: `exp(x, log(x, y)) = y`."""
         if self.metric_rule.log is None:
             self._lacks("log")
         return self.metric_rule.log(self, x, y)
@@ -202,7 +202,7 @@ class Manifold(ABC):
         return self.norm(x, self.log(x, y))
 
     def transport(self, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        """`w` moved from `x` to `retract(x, v)`, by projection to the tangent space there.
+        """Move `w` from `x` to `retract(x, v)`, by projection to the tangent space there.
 
         Source: Absil, Mahony & Sepulchre 2008, section 8.1.3.
         """

@@ -39,7 +39,7 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
 def strike(module: nn.Module, name: str) -> None:
     """Take a parameter out of the record."""
     del recorded(module)[name]
-    del module._parameters[name]._manifold  # type: ignore[union-attr]
+    vars(module._parameters[name]).pop("_manifold", None)  # a copy may not be stamped yet
 
 
 def stamp(model: nn.Module) -> None:

@@ -138,8 +138,10 @@ def _bures_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    s = maps.solve_lyapunov(x, v)
-    return sym(x + v + s @ x @ s)
+    # (I + S) x (I + S), through a factor: x + v + S x S could round to an indefinite matrix.
+    factor = _cholesky(x)
+    moved = factor + maps.solve_lyapunov(x, v) @ factor
+    return sym(moved @ moved.mH)
 
 
 def _bures_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -191,7 +193,7 @@ class SymmetricPositiveDefinite(Manifold):
 
     The set is open. `project` gives the nearest matrix whose eigenvalues are at least
     `10 n eps` times the largest (at least `eps` if none is positive). The residual is the
-    distance to that matrix, relative to the size of `x`.
+    distance to the closure of the set, relative to the size of `x`.
 
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
     Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019.
@@ -248,9 +250,9 @@ class SymmetricPositiveDefinite(Manifold):
     }
 
     def residual(self, x: Tensor) -> Tensor:
-        """Distance to the matrices that `project` gives, relative to `||x||_F`."""
+        """Distance to the positive semidefinite matrices, relative to `||x||_F`."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        return relative(wide - _lift(wide, torch.finfo(x.dtype).eps), x)
+        return relative(wide - _lift(wide, 0.0), x)
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:

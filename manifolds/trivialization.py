@@ -67,8 +67,7 @@ class Trivialization(nn.Module):
         """Start at the given point."""
         super().__init__()
         self.manifold = manifold
-        self._check(base)
-        self.register_buffer("base", base.detach().clone())
+        self.register_buffer("base", self._nearest(base).clone())
 
     @property
     def config(self) -> Manifold:
@@ -93,11 +92,12 @@ class Trivialization(nn.Module):
             old, new = getattr(self.base, what), getattr(x, what)
             if old != new:
                 raise ValueError(f"expected a point with {what} {old}, got {new}")
-        self._check(x)
-        self.base.copy_(x)
+        self.base.copy_(self._nearest(x))
         return torch.zeros_like(x)
 
-    def _check(self, x: Tensor) -> None:
+    @torch.no_grad()
+    def _nearest(self, x: Tensor) -> Tensor:
+        """The point nearest to `x`, which must be one up to somebody's rounding."""
         check_tensor(self.manifold, "the assigned value", x)
         residual = float(self.manifold.residual(x).max())
         allowed = _SLACK * self.manifold.tolerance(tuple(x.shape), x.dtype)
@@ -106,6 +106,7 @@ class Trivialization(nn.Module):
                 f"the assigned value is not on {self.manifold!r}: its residual is {residual:.3g}, "
                 f"at most {allowed:.3g} is allowed; assign manifold.project(value) instead"
             )
+        return self.manifold.project(x)
 
     def extra_repr(self) -> str:
         """The manifold and the shape of a point."""

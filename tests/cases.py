@@ -1,0 +1,73 @@
+"""The table that the tests of manifolds run over: a manifold and shapes of its points.
+
+Retractions, metrics and orders are not listed here: they come from the manifolds' own tables.
+What a manifold's tables leave out must raise; no test skips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torchmanifold as tm
+
+
+@dataclass(frozen=True)
+class Case:
+    """One manifold with shapes to try it on.
+
+    Args:
+        manifold: with its default metric and retraction.
+        shapes: of one point each; the tests add batch dimensions.
+        complex: whether it has a complex form.
+    """
+
+    manifold: tm.Manifold
+    shapes: tuple[tuple[int, ...], ...]
+    complex: bool = False
+
+
+CASES = (
+    Case(tm.Euclidean(ndim=1), ((5,),)),
+    Case(tm.Symmetric(), ((4, 4),), complex=True),
+    Case(tm.SkewSymmetric(), ((4, 4),), complex=True),
+    Case(tm.Sphere(), ((5,), (2,))),
+    Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
+    Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
+    Case(tm.SymmetricPositiveDefinite(), ((4, 4), (1, 1)), complex=True),
+    Case(tm.FixedRank(2), ((6, 4), (4, 6))),
+    Case(tm.Blocks(tm.SpecialOrthogonal(), 3), ((9, 3),)),
+    Case(tm.Transposed(tm.Stiefel()), ((3, 6),)),
+    Case(tm.Flattened(tm.Transposed(tm.Stiefel()), ndim=4), ((4, 2, 2, 2),)),
+)
+
+
+def variants(manifold: tm.Manifold) -> Iterator[tm.Manifold]:
+    """The manifold with each pair of a metric and a retraction that goes together."""
+    if hasattr(manifold, "manifold"):
+        for inner in variants(manifold.manifold):
+            yield replace(manifold, manifold=inner)
+        return
+    for metric in manifold.metrics:
+        for retraction, rule in manifold.retractions.items():
+            if metric in rule.order:
+                yield replace(manifold, metric=metric(), retraction=retraction())
+
+
+def every() -> list[tuple[tm.Manifold, tuple[int, ...]]]:
+    """All variants of all cases on all their shapes."""
+    return [
+        (manifold, shape)
+        for case in CASES
+        for manifold in variants(case.manifold)
+        for shape in case.shapes
+    ]
+
+
+def label(value: object) -> str | None:
+    """A short name of a parametrized test: its manifold, or its shape."""
+    if isinstance(value, tm.Manifold):
+        return repr(value)
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return None

@@ -1,0 +1,186 @@
+"""Values against scipy and against peers, where they are right, in float64."""
+
+import geoopt
+import geotorch
+import numpy as np
+import pymanopt.manifolds as pm
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+import torchmanifold as tm
+
+F64 = torch.float64
+
+
+def same(ours: Tensor, theirs: object, tolerance: float = 1e-12) -> None:
+    theirs = torch.as_tensor(np.asarray(theirs))
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).norm() <= tolerance * (1 + theirs.norm()), (ours - theirs).norm()
+
+
+def pair(M: tm.Manifold, *shape: int) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = M.random(*shape, dtype=F64), M.random(*shape, dtype=F64)
+    return x, y, 0.7 * M.random_tangent(x)
+
+
+def test_sphere():
+    M, peer = tm.Sphere(retraction=tm.Exp()), pm.Sphere(6)
+    x, y, v = pair(M, 6)
+    z = torch.randn(6, dtype=F64)
+    h = torch.randn(6, dtype=F64)
+    same(M.exp(x, v), peer.exp(x.numpy(), v.numpy()))
+    same(M.log(x, y), peer.log(x.numpy(), y.numpy()))
+    same(M.dist(x, y), peer.dist(x.numpy(), y.numpy()))
+    same(M.tangent(x, z), peer.projection(x.numpy(), z.numpy()))
+    same(
+        M.hessian(x, z, h, v),
+        peer.euclidean_to_riemannian_hessian(*(t.numpy() for t in (x, z, h, v))),
+    )
+    same(tm.Sphere().retract(x, v), geoopt.Sphere().retr(x, v))
+    same(M.exp(x, v), geoopt.SphereExact().expmap(x, v))
+
+
+def test_stiefel_against_pymanopt():
+    peer_qr, peer_polar = pm.Stiefel(7, 3, retraction="qr"), pm.Stiefel(7, 3, retraction="polar")
+    M = tm.Stiefel(retraction=tm.Exp())
+    x, _, v = pair(M, 7, 3)
+    z, h = torch.randn(7, 3, dtype=F64), torch.randn(7, 3, dtype=F64)
+    a, u, w, e = (t.numpy() for t in (x, v, z, h))
+    same(M.exp(x, v), peer_qr.exp(a, u))
+    same(tm.Stiefel(retraction=tm.QR()).retract(x, v), peer_qr.retraction(a, u))
+    same(tm.Stiefel(retraction=tm.Polar()).retract(x, v), peer_polar.retraction(a, u))
+    same(M.tangent(x, z), peer_qr.projection(a, w))
+    same(M.hessian(x, z, h, v), peer_qr.euclidean_to_riemannian_hessian(a, w, e, u))
+    assert M.dim((7, 3)) == peer_qr.dim
+
+
+def test_stiefel_exponential_against_the_full_matrix():
+    """The canonical geodesic is `expm(A) x` with a skew `A` of size n (Edelman et al. 1998)."""
+    M = tm.Stiefel(metric=tm.Canonical(), retraction=tm.Exp())
+    x, _, v = pair(M, 7, 3)
+    half = v @ x.mT - x @ (x.mT @ v) @ x.mT / 2
+    generator = half - half.mT
+    same(M.exp(x, v), scipy.linalg.expm(generator.numpy()) @ x.numpy())
+    eye = torch.eye(7, dtype=F64)
+    cayley = torch.linalg.solve(eye - generator / 2, (eye + generator / 2) @ x)
+    same(tm.Stiefel(metric=tm.Canonical(), retraction=tm.Cayley()).retract(x, v), cayley)
+
+
+def test_stiefel_gradients_against_geoopt():
+    x = tm.Stiefel().random(7, 3, dtype=F64)
+    g = torch.randn(7, 3, dtype=F64)
+    same(tm.Stiefel().gradient(x, g), geoopt.EuclideanStiefel().egrad2rgrad(x, g))
+    same(
+        tm.Stiefel(metric=tm.Canonical()).gradient(x, g),
+        geoopt.CanonicalStiefel().egrad2rgrad(x, g),
+    )
+
+
+def test_geoopt_canonical_retraction_is_no_retraction_and_ours_is():
+    """Its derivative at 0 is off by 10 to 30 %, whatever the step; ours by O(t)."""
+    M = tm.Stiefel(metric=tm.Canonical(), retraction=tm.Cayley())
+    x = M.random(10, 4, dtype=F64)
+    v = M.random_tangent(x)
+    off = {}
+    for t in (1e-3, 1e-5):
+        off["geoopt", t] = float(((geoopt.CanonicalStiefel().retr(x, t * v) - x) / t - v).norm())
+        off["ours", t] = float(((M.retract(x, t * v) - x) / t - v).norm())
+    assert off["geoopt", 1e-3] > 0.05 and off["geoopt", 1e-5] > 0.05
+    assert off["ours", 1e-3] < 1e-2 and off["ours", 1e-5] < 1e-4
+
+
+def test_special_orthogonal_against_scipy_and_geotorch():
+    M = tm.SpecialOrthogonal(retraction=tm.Exp())
+    x, y, v = pair(M, 5, 5)
+    same(M.exp(x, v), x.numpy() @ scipy.linalg.expm((x.mT @ v).numpy()))
+    same(M.log(x, y), x.numpy() @ np.real(scipy.linalg.logm((x.mT @ y).numpy())), 1e-10)
+    so = geotorch.SO(torch.Size((5, 5)), triv="expm").double()
+    so.right_inverse(x)  # the base becomes x
+    raw = torch.randn(5, 5, dtype=F64)
+    lower = raw.tril(-1)
+    same(so.forward(raw).detach(), M.retract(x, x @ (lower - lower.mT)), 1e-10)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4, 4)], ids=str)
+def test_spd_affine_invariant(shape):
+    M = tm.SymmetricPositiveDefinite()
+    peer = pm.SymmetricPositiveDefinite(4, k=shape[0] if len(shape) == 3 else 1)
+    x, y, v = pair(M, *shape)
+    g = tm.Symmetric().random(*shape, dtype=F64)
+    a, b, u, e = (t.numpy() for t in (x, y, v, g))
+    same(M.exp(x, v), peer.exp(a, u), 1e-11)
+    same(M.log(x, y), peer.log(a, b), 1e-11)
+    same(torch.linalg.vector_norm(M.dist(x, y)), peer.dist(a, b), 1e-11)
+    same(M.gradient(x, g), peer.euclidean_to_riemannian_gradient(a, e))
+    same(M.hessian(x, g, g, v), peer.euclidean_to_riemannian_hessian(a, e, e, u), 1e-11)
+    same(
+        tm.SymmetricPositiveDefinite(retraction=tm.Quadratic()).retract(x, v),
+        peer.retraction(a, u),
+        1e-11,
+    )
+    same(M.exp(x, v), geoopt.SymmetricPositiveDefinite().expmap(x, v), 1e-11)
+
+
+def test_spd_bures_wasserstein_against_scipy():
+    M = tm.SymmetricPositiveDefinite(metric=tm.BuresWasserstein())
+    x, y, v = pair(M, 4, 4)
+    a, b = x.numpy(), y.numpy()
+    root = scipy.linalg.sqrtm(a)
+    trace = np.trace(a + b) - 2 * np.trace(np.real(scipy.linalg.sqrtm(root @ b @ root)))
+    same(M.dist(x, y), np.sqrt(trace), 1e-7)
+    product = np.real(scipy.linalg.sqrtm(a @ b))
+    same(M.log(x, y), product + product.T - 2 * a, 1e-9)
+    s = scipy.linalg.solve_continuous_lyapunov(a, v.numpy())
+    same(M.exp(x, v), (np.eye(4) + s) @ a @ (np.eye(4) + s), 1e-11)
+
+
+def test_spd_log_euclidean_against_scipy():
+    M = tm.SymmetricPositiveDefinite(metric=tm.LogEuclidean())
+    x, y, v = pair(M, 4, 4)
+    a, b = scipy.linalg.logm(x.numpy()), scipy.linalg.logm(y.numpy())
+    same(M.dist(x, y), np.linalg.norm(a - b), 1e-11)
+    _, moved = scipy.linalg.expm_frechet(a, b - a)
+    same(M.log(x, y), moved, 1e-11)
+
+
+def test_fixed_rank_against_pymanopt():
+    M, peer = tm.FixedRank(2), pm.FixedRankEmbedded(6, 5, 2)
+    x, _, v = pair(M, 6, 5)
+    z = torch.randn(6, 5, dtype=F64)
+    u, s, vt = np.linalg.svd(x.numpy(), full_matrices=False)
+    at = (u[:, :2], s[:2], vt[:2])
+    embedded = peer.embedding(at, peer.projection(at, z.numpy()))
+    dense = embedded[0] @ embedded[1] @ embedded[2].T
+    same(M.tangent(x, z), dense, 1e-11)
+    assert M.dim((6, 5)) == peer.dim
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (8, 3), (2, 5, 4)], ids=str)
+def test_project_is_the_polar_factor(shape):
+    z = torch.randn(*shape, dtype=F64)
+    expected = np.stack([scipy.linalg.polar(m)[0] for m in z.reshape(-1, *shape[-2:]).numpy()])
+    same(tm.Stiefel().project(z), expected.reshape(shape))
+
+
+def test_the_nearest_rotation_is_nearer_than_others():
+    M = tm.SpecialOrthogonal()
+    z = torch.randn(200, 4, 4, dtype=F64)
+    nearest = (M.project(z) - z).square().sum((-2, -1))
+    others = (M.random(50, 1, 4, 4, dtype=F64) - z).square().sum((-2, -1))
+    turned = M.retract(M.project(z), 1e-3 * M.random_tangent(M.project(z)))
+    assert (torch.linalg.det(M.project(z)) > 0).all()
+    assert (nearest <= others.amin(0)).all()
+    assert (nearest <= (turned - z).square().sum((-2, -1)) + 1e-12).all()
+
+
+def test_uniform_means_uniform():
+    """Moments of the Haar measure: E x_ij = 0, E x_ij^2 = 1/n, both determinants on Stiefel."""
+    x = tm.Stiefel().random(20000, 3, 3, dtype=F64)
+    assert x.mean(0).abs().max() < 0.02 and (x.square().mean(0) - 1 / 3).abs().max() < 0.02
+    assert abs(float((torch.linalg.det(x) > 0).double().mean()) - 0.5) < 0.02
+    r = tm.SpecialOrthogonal().random(20000, 3, 3, dtype=F64)
+    assert r.mean(0).abs().max() < 0.02
+    # The angle of a Haar rotation of 3-space has density (1 - cos t) / pi: E trace = 0.
+    assert abs(float(r.diagonal(dim1=-2, dim2=-1).sum(-1).mean())) < 0.03
