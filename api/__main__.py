@@ -1,0 +1,6 @@
+"""`python -m torchmanifold`."""
+
+from torchmanifold.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Low-rank completion of a photograph from a part of its pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_image
+from torch import Tensor
+
+from torchmanifold.manifolds import FixedRank
+from torchmanifold.optim.compare.problems.problem import Problem
+
+__all__ = ["completion"]
+
+RANK = 6
+DENSITY = 0.6
+NOISE = 0.05
+
+
+def _photo() -> np.ndarray:
+    """The photograph china.jpg of scikit-learn: grey, cropped, averaged to 64 x 96, in [0, 1]."""
+    rgb = load_sample_image("china.jpg")[43:427, 32:608] / 255
+    grey = rgb @ np.array([0.299, 0.587, 0.114])
+    return grey.reshape(64, 6, 96, 6).mean((1, 3))
+
+
+def _alternating_least_squares(photo: np.ndarray, mask: np.ndarray, sweeps: int) -> np.ndarray:
+    """Fit `left right'` to the known pixels, one factor at a time, in float64."""
+    u, s, vh = np.linalg.svd(photo * mask / DENSITY, full_matrices=False)
+    left, right = u[:, :RANK] * s[:RANK], vh[:RANK].T
+    for _ in range(sweeps):
+        # An orthonormal factor keeps the normal equations of the other well conditioned.
+        right, _ = np.linalg.qr(right)
+        left = _rows(photo, mask, right)
+        left, _ = np.linalg.qr(left)
+        right = _rows(photo.T, mask.T, left)
+    return left @ right.T
+
+
+def _rows(photo: np.ndarray, mask: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    gram = np.einsum("ij,jk,jl->ikl", mask, factor, factor, optimize=True)
+    return np.linalg.solve(gram, ((mask * photo) @ factor)[..., None])[..., 0]
+
+
+def _loss(x: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    return (mask * (x - photo)).square().sum() / (2 * DENSITY)
+
+
+def _heldout_rmse(x: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    hidden = 1 - mask
+    return ((hidden * (x - photo)).square().sum() / hidden.sum()).sqrt()
+
+
+def completion() -> Problem:
+    r"""Minimize `||mask * (x - photo)||^2 / 1.2` over the 64 x 96 matrices of rank 6.
+
+    Six pixels in ten are known; the error on the others is recorded as `heldout_rmse`. The
+    problem is not convex: the optimum is the limit of alternating least squares in float64 from
+    the truncated SVD of the known pixels. All methods start near the same truncated SVD (with
+    seeded noise of 5 % of its norm), and the limit is checked to be stationary.
+
+    Example:
+        >>> int(completion().data[1].sum())  # known pixels of 6144
+        3727
+    """
+    photo = _photo()
+    mask = (np.random.default_rng(0).random(photo.shape) < DENSITY).astype(np.float64)
+    solution = torch.from_numpy(_alternating_least_squares(photo, mask, sweeps=400))
+    data = (torch.from_numpy(photo), torch.from_numpy(mask))
+    manifold = FixedRank(RANK)
+    filled = data[0] * data[1] / DENSITY
+
+    def start(generator: torch.Generator) -> Tensor:
+        noise = torch.randn(filled.shape, generator=generator, dtype=torch.float64)
+        return manifold.project(filled + NOISE * filled.norm() * noise / noise.norm())
+
+    return Problem(
+        name="completion",
+        title="Completion of a photograph, rank 6, 64 × 96",
+        manifold=manifold,
+        data=data,
+        loss=_loss,
+        start=start,
+        exact=float(_loss(solution, *data)),
+        optimum="alternating least squares in NumPy",
+        solution=solution,
+        scores={"heldout_rmse": _heldout_rmse},
+    )

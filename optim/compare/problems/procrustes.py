@@ -1,0 +1,54 @@
+"""Orthogonal Procrustes: the rotation that best carries one cloud of points to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import SpecialOrthogonal
+from torchmanifold.optim.compare.problems.problem import Problem
+
+__all__ = ["procrustes"]
+
+POINTS, SIDE, NOISE = 128, 32, 0.1
+
+
+def _loss(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return (a @ x - b).square().sum() / 2
+
+
+def procrustes() -> Problem:
+    r"""Minimize `||a x - b||^2 / 2` over the rotations `x` of 32-space.
+
+    `a` is 128 x 32, standard normal, and `b = a r + noise` with a random rotation `r`; both are
+    divided by the spectral norm of `a`. With the SVD `a'b = u s v'` the optimum is
+    `u diag(1, ..., 1, det(u v')) v'`.
+
+    Source: W. Kabsch, Acta Cryst. A 32, 1976; S. Umeyama, IEEE PAMI 13, 1991.
+
+    Example:
+        >>> procrustes().solution.shape
+        torch.Size([32, 32])
+    """
+    rng = np.random.default_rng(0)
+    rotation, _ = np.linalg.qr(rng.standard_normal((SIDE, SIDE)))
+    rotation[:, 0] *= np.sign(np.linalg.det(rotation))
+    a = rng.standard_normal((POINTS, SIDE))
+    b = a @ rotation + NOISE * rng.standard_normal((POINTS, SIDE))
+    a, b = a / np.linalg.norm(a, 2), b / np.linalg.norm(a, 2)
+    u, s, vh = np.linalg.svd(a.T @ b)
+    turned = np.ones(SIDE)
+    turned[-1] = np.sign(np.linalg.det(u @ vh))
+    manifold = SpecialOrthogonal()
+    return Problem(
+        name="procrustes",
+        title="Orthogonal Procrustes, SO(32)",
+        manifold=manifold,
+        data=(torch.from_numpy(a), torch.from_numpy(b)),
+        loss=_loss,
+        start=lambda g: manifold.random(SIDE, SIDE, generator=g, dtype=torch.float64),
+        exact=float((a * a).sum() + (b * b).sum()) / 2 - float(s @ turned),
+        optimum="SVD, closed form",
+        solution=torch.from_numpy((u * turned) @ vh),
+    )

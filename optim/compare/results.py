@@ -1,0 +1,215 @@
+"""The results folder: settings.json, runs.jsonl and summary.csv; written as runs end, read back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from torchmanifold.optim.compare.run import Row
+from torchmanifold.optim.compare.settings import Settings
+
+__all__ = ["Results", "environment", "summarize"]
+
+KEY = ["problem", "method", "dtype", "lr", "seed"]
+GROUP = ["problem", "dtype", "method", "lr"]
+PACKAGES = ("torchmanifold", "torch", "geotorch", "numpy", "scipy", "scikit-learn")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions and machine, for the record."""
+    about = {name: version(name) for name in PACKAGES}
+    about["torch"] = torch.__version__
+    about["python"] = platform.python_version()
+    about["system"] = platform.platform()
+    about["processor"] = f"{_processor()}, {os.cpu_count()} cores"
+    if device == "cuda":
+        about["gpu"] = torch.cuda.get_device_name()
+    return about
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder.
+
+    Args:
+        folder: where it is.
+    """
+
+    folder: Path
+
+    @property
+    def _runs(self) -> Path:
+        return self.folder / "runs.jsonl"
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    def begin(self, settings: Settings, command: str, resume: bool) -> set[tuple[Any, ...]]:
+        """Make the folder, or take up one that was interrupted.
+
+        Args:
+            settings: what is to be done; a resumed folder must have the same.
+            command: the command line, for the record.
+            resume: keep the runs that are there.
+
+        Returns:
+            The keys of the runs that are done.
+
+        Raises:
+            ValueError: if the folder is not empty, or was made with other settings.
+            OSError: if it cannot be written.
+        """
+        if resume and self._settings.exists():
+            return self._take_up(settings)
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            remedy = "give another --out" if resume else "give another --out, or --resume"
+            raise ValueError(f"the folder {self.folder} is not empty; {remedy}")
+        about = environment(settings.device)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = {"command": command, "settings": settings.as_dict(), "environment": about}
+        self._replace(self._settings, json.dumps(record, indent=2) + "\n")
+        self._runs.touch()
+        return set()
+
+    def _take_up(self, settings: Settings) -> set[tuple[Any, ...]]:
+        then, now = self.settings()["settings"], settings.as_dict()
+        other = [name for name in now if then.get(name) != now[name]]
+        if other:
+            raise ValueError(
+                f"the folder {self.folder} was made with other settings "
+                f"({', '.join(other)}); give the same options as then, or another --out"
+            )
+        rows = self._rows()
+        done = {_key(row) for row in rows if row["final"]}
+        # A run that was cut short leaves no trace.
+        kept = [row for row in rows if _key(row) in done]
+        self._replace(self._runs, "".join(map(_line, kept)))
+        return done
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add the rows of one run, at once and to the disk."""
+        with self._runs.open("a") as file:
+            file.write("".join(map(_line, rows)))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def settings(self) -> dict[str, Any]:
+        """What settings.json has: command, settings, environment.
+
+        Raises:
+            ValueError: if the folder has none.
+        """
+        try:
+            record: dict[str, Any] = json.loads(self._settings.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self.folder} is no results folder: no settings.json") from error
+        return record
+
+    def _rows(self) -> list[Row]:
+        rows = []
+        for line in self._runs.read_text().splitlines() if self._runs.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                # Only the last line can be torn, and its run is then not final.
+                break
+        return rows
+
+    def frame(self) -> pd.DataFrame:
+        """The rows of all runs that are done.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        rows = self._rows()
+        done = {_key(row) for row in rows if row["final"]}
+        if not done:
+            raise ValueError(f"{self.folder} has no finished run; is it a results folder?")
+        frame = pd.DataFrame([row for row in rows if _key(row) in done])
+        return frame.astype({"gap": float, "gradient_norm": float, "residual": float})
+
+    def save_summary(self, summary: pd.DataFrame) -> None:
+        """Write summary.csv."""
+        self._replace(self.folder / "summary.csv", summary.to_csv(index=False))
+
+    @staticmethod
+    def _replace(path: Path, text: str) -> None:
+        # Whole or not at all.
+        partial = path.with_suffix(path.suffix + ".partial")
+        partial.write_text(text)
+        partial.replace(path)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _line(row: Row) -> str:
+    # JSON has no NaN.
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(clean) + "\n"
+
+
+def summarize(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each problem, dtype, method and learning rate, over its seeds.
+
+    The gap is the median of the last recorded `|f(x) - f*|`, at least the rounding level `floor`;
+    a diverged run counts as infinite.
+    `chosen` marks, for each method on each problem, the learning rate with the smallest of these;
+    of several at the rounding level, the one that was lower on the way (mean of the log gap).
+    """
+    scores = [name for name in ("heldout_rmse", "accuracy") if name in frame]
+    gap = frame["gap"].abs().clip(lower=frame["floor"])
+    frame = frame.assign(gap=gap, way=np.log10(gap))
+    keyed = [*GROUP, "seed"]
+    way = frame.groupby(keyed, sort=False)["way"].mean()
+    last = frame[frame["final"]].drop(columns="way").join(way, on=keyed)
+    last.loc[last["diverged"], ["gap", "way"]] = math.inf
+    last["ms_per_step"] = 1e3 * last["seconds"] / last["iteration"].clip(lower=1)
+    groups = last.groupby(GROUP, sort=False)
+    summary = groups.agg(
+        seeds=("seed", "size"),
+        diverged=("diverged", "sum"),
+        gap=("gap", "median"),
+        gap_smallest=("gap", "min"),
+        gap_largest=("gap", "max"),
+        gradient_norm=("gradient_norm", "median"),
+        residual_largest=("residual", "max"),
+        seconds=("seconds", "median"),
+        ms_per_step=("ms_per_step", "median"),
+        **{name: (name, "median") for name in scores},
+        floor=("floor", "first"),
+        way=("way", "median"),
+    ).reset_index()
+    summary = summary.sort_values(["gap", "diverged", "way"], kind="stable")
+    best = summary.groupby(["problem", "dtype", "method"], sort=False).head(1).index
+    summary.insert(4, "chosen", summary.index.isin(best))
+    # Problems in the order of the rows, methods from the best to the worst.
+    places = {name: place for place, name in enumerate(dict.fromkeys(frame["problem"]))}
+    summary["place"] = summary["problem"].map(places)
+    summary = summary.sort_values(["place", "dtype"], kind="stable")
+    return summary.drop(columns=["place", "way"]).reset_index(drop=True)
