@@ -188,7 +188,7 @@ class Manifold(ABC):
 
     @in_working_precision
     def log(self, x: Tensor, y: Tensor) -> Tensor:
-        """Velocity at `x` of the shortest geodesic to `y`: `exp(x, log(x, y)) = y`."""
+        """Velocity at `x` of the shortest geodesic to `y`; the inverse of `exp`."""
         if self.metric_rule.log is None:
             self._lacks("log")
         return self.metric_rule.log(self, x, y)
