@@ -12,6 +12,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     skew,
 )
+from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 
 __all__ = ["CayleyMap", "cayley", "cayley_change", "cayley_thin", "inverse_cayley"]
 
@@ -89,7 +90,8 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     `Y = X + X (2 b T) + K b`. It equals `cayley(W) X` for the `n x n` skew `W` of rank `2p`
     with `W X = V`, which is never formed. The change is added to the point, because rounding
     the point itself in every step accumulates; a retraction ends in one Newton-Schulz step,
-    which is left to the caller. In float32 accurate up to `||V||` of about 30.
+    which is left to the caller. On the CPU a long float32 step is computed in
+    float64; elsewhere it is accurate up to `||V||` of about 30.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -105,6 +107,8 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
     Math. Program. 142 (2013), lemma 4, by the Woodbury identity.
     """
+    if is_long(v):
+        return cayley_thin(wide(x), wide(v)).to(x.dtype)
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
     t = skew(overlap) / 2 - adjoint(normal) @ normal / 4
@@ -127,6 +131,7 @@ class CayleyMap(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, a: Tensor) -> Tensor:
         """`cayley(a)`."""

@@ -24,7 +24,7 @@ from torchmanifold.manifolds.linalg import (
     skew,
 )
 from torchmanifold.manifolds.maps.cayley import inverse_cayley, require_rotation
-from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
 from torchmanifold.manifolds.maps.spectral import spd_log, spectral
 
 __all__ = [
@@ -448,22 +448,28 @@ def exp_thin(x: Tensor, v: Tensor) -> Tensor:
     Source: Edelman, Arias and Smith, The geometry of algorithms with orthogonality constraints,
     SIAM J. Matrix Anal. Appl. 20 (1998), corollary 2.2, without its QR decomposition.
     """
+    if is_long(v):
+        return exp_thin(wide(x), wide(v)).to(x.dtype)
     p = x.shape[-1]
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
+    square = adjoint(normal) @ normal
     # The value does not depend on the balance c, so neither does the derivative.
-    c = frobenius(normal.detach())[..., None, None]
+    c = _one_norm(square.detach()).sqrt()[..., None, None]
     c = c.masked_fill(c == 0, 1)
-    normal = normal / c
-    top = torch.cat([skew(overlap), -c * (adjoint(normal) @ normal)], -1)
+    top = torch.cat([skew(overlap), -square / c], -1)
     eye = (c * eye_like(x)).expand_as(overlap)
     bottom = torch.cat([eye, torch.zeros_like(overlap)], -1)
     change = _expm1(torch.cat([top, bottom], -2), False)[..., :p]
-    return x + (x @ change[..., :p, :] + normal @ change[..., p:, :])
+    return x + (x @ change[..., :p, :] + (normal / c) @ change[..., p:, :])
 
 
 class MatrixExponential(nn.Module):
     """Matrix exponential: after `Skew` a rotation, after `Symmetric` a positive definite matrix.
+
+    Args:
+        skew: promise that the argument is skew, as after `Skew`: fewer products, and
+            orthogonal to working precision at any norm. See `expm_skew`.
 
     Example:
         >>> import torch
@@ -475,9 +481,18 @@ class MatrixExponential(nn.Module):
 
     batched = True
 
+    def __init__(self, *, skew: bool = False) -> None:
+        super().__init__()
+        self.skew = skew
+
+    @property
+    def config(self) -> tuple[bool]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.skew,)
+
     def forward(self, a: Tensor) -> Tensor:
         """`exp(a)`."""
-        return expm(a)
+        return expm_skew(a) if self.skew else expm(a)
 
     def right_inverse(self, q: Tensor) -> Tensor:
         """Principal logarithm of an orthogonal or of a symmetric positive definite matrix.

@@ -36,6 +36,7 @@ class Symmetric(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """`(z + z') / 2`."""
@@ -62,6 +63,7 @@ class Skew(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """`(z - z') / 2`."""
@@ -160,6 +162,7 @@ class Positive(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """Softplus, without a threshold."""

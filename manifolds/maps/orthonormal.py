@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchmanifold.manifolds.linalg import (
     adjoint,
     eye_like,
+    frobenius,
     in_working_precision,
     newton_schulz_step,
     sym,
@@ -42,24 +43,34 @@ class _PolarDerivative(torch.autograd.Function):
     """Returns `q`, the polar factor of `z = q h`, with its derivative in `z`.
 
     With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
-    singular values stand in the denominators, never differences.
+    singular values stand in the denominators, never differences. `h = W diag(s) W'` is at hand.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, q: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor, q: Tensor, s: Tensor, w: Tensor) -> Tensor:
         q = q.view_as(q)
-        ctx.save_for_backward(z, q)
+        ctx.save_for_backward(z, q, s, w)
         return q
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        z, q = ctx.saved_tensors
-        h = sym(adjoint(q) @ z)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        z, q, s, w = ctx.saved_tensors
         c = adjoint(q) @ grad
-        x = solve_lyapunov(h, c - adjoint(c))
-        if z.shape[-1] == z.shape[-2]:  # no normal space
-            return q @ x, None
-        return _right_divide(grad - q @ c, h) + q @ x, None
+        square = z.shape[-1] == z.shape[-2]  # no normal space
+        if torch.is_grad_enabled():
+            h = sym(adjoint(q) @ z)
+            g = q @ solve_lyapunov(h, c - adjoint(c))
+            if not square:
+                g = g + torch.linalg.solve_ex(h, grad - q @ c, left=False).result
+            return g, None, None, None
+        total = s.unsqueeze(-1) + s.unsqueeze(-2)
+        rotated = adjoint(w) @ (c - adjoint(c)) @ w
+        # A vanishing singular value has no direction to turn in.
+        x = w @ (rotated / total.masked_fill(total == 0, torch.inf)) @ adjoint(w)
+        if square:
+            return q @ x, None, None, None
+        inverse = (w / s.masked_fill(s == 0, torch.inf).unsqueeze(-2)) @ adjoint(w)
+        return (grad - q @ c) @ inverse + q @ x, None, None, None
 
 
 class _QRDerivative(torch.autograd.Function):
@@ -89,33 +100,49 @@ class _QRDerivative(torch.autograd.Function):
         )
 
 
-def _right_divide(x: Tensor, h: Tensor) -> Tensor:
-    """`x h^-1` for symmetric `h`."""
-    return torch.linalg.solve_ex(h, x, left=False).result
-
-
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """In float64, on devices that have it."""
     if x.device.type == "mps":
         return x
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
-def _reads_values(x: Tensor) -> bool:
+def reads_values(x: Tensor) -> bool:
     """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def _svd_polar(z: Tensor) -> Tensor:
-    u, _, vh = torch.linalg.svd(z, full_matrices=False)
-    return u @ vh
+def is_short(square: Tensor) -> bool:
+    """Is `I + square`, with `square = v'v` on the CPU, near the identity? Not if it is NaN."""
+    return bool((frobenius(square) <= 1).all())
 
 
-def _gram_polar(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Polar factor through the Gram matrix in the dtype of `z`, and its condition."""
-    values, vectors = torch.linalg.eigh(adjoint(z) @ z)
-    q = z @ ((vectors * values.rsqrt().unsqueeze(-2)) @ adjoint(vectors))
-    return q, values[..., -1] / values[..., 0]
+def is_long(v: Tensor) -> bool:
+    """Is `v` a step so long that it wants float64, where that may be read and is to be had?"""
+    single = v.dtype in (torch.float32, torch.complex64)
+    return single and reads_values(v) and not bool((frobenius(v) <= 10).all())
+
+
+_Polar = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
+
+
+def _svd_polar(z: Tensor) -> _Polar:
+    if reads_values(z) and not bool(torch.isfinite(z).all()):
+        # LAPACK raises for what a product propagates.
+        nan = z[..., :1, :] * torch.nan
+        return z * torch.nan, nan.squeeze(-2).abs(), nan.mT @ nan
+    u, s, vh = torch.linalg.svd(z, full_matrices=False)
+    return newton_schulz_step(u @ vh), s, adjoint(vh)
+
+
+def _gram_polar(z: Tensor) -> _Polar:
+    """Polar factor through the Gram matrix in the dtype of `z`."""
+    gram = adjoint(z) @ z
+    if reads_values(gram) and not bool(torch.isfinite(gram).all()):
+        return _svd_polar(z * torch.nan)
+    values, vectors = torch.linalg.eigh(gram)
+    s = values.clamp_min(0).sqrt()
+    return z @ ((vectors / s.unsqueeze(-2)) @ adjoint(vectors)), s, vectors
 
 
 @in_working_precision
@@ -139,17 +166,14 @@ def polar(z: Tensor) -> Tensor:
     Source: Higham, Functions of Matrices (2008), chapter 8.
     """
     with torch.no_grad():
-        if z.dtype in (torch.float32, torch.complex64) and _reads_values(z):
+        factors = None
+        if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
             # Float64 holds the Gram matrix of float32 columns to condition 1e5.
-            q, condition = _gram_polar(_wide(z))
-            if not bool((condition.abs() <= 1e10).all()) and bool(torch.isfinite(z).all()):
-                q = _svd_polar(_wide(z))
-            q = q.to(z.dtype)
-        elif z.device.type == "cpu" and _reads_values(z) and not bool(torch.isfinite(z).all()):
-            q = z * torch.nan  # LAPACK refuses what products propagate
-        else:
-            q = newton_schulz_step(_svd_polar(z))
-    return _PolarDerivative.apply(z, q)
+            factors = _gram_polar(wide(z))
+            if bool((factors[1][..., 0] < 1e-5 * factors[1][..., -1]).any()):
+                factors = _svd_polar(wide(z))
+        q, s, w = factors or _svd_polar(z)
+    return _PolarDerivative.apply(z, q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype))
 
 
 @in_working_precision
@@ -177,11 +201,6 @@ def qr(z: Tensor) -> Tensor:
         phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())
         q, r = q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1)
     return _QRDerivative.apply(z, q, r)
-
-
-def _is_short(square: Tensor) -> bool:
-    """Is `I + square` surely well conditioned? `square = v'v` on the CPU."""
-    return bool((torch.linalg.vector_norm(square, dim=(-2, -1)) <= 1).all())
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,13 +233,13 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
     """
     z = x + v
     with torch.no_grad():
-        square = adjoint(v) @ v if _reads_values(v) else None
-        if square is not None and _is_short(square):
+        square = adjoint(v) @ v if reads_values(v) else None
+        if square is not None and is_short(square):
             q, r = _cholesky_qr(z, square + eye_like(v))
         else:
-            wide = _wide(x) + _wide(v)
-            q, r = _cholesky_qr(wide, adjoint(wide) @ wide)
-            if wide.dtype == z.dtype:  # nothing was gained: a second pass
+            total = wide(x) + wide(v)
+            q, r = _cholesky_qr(total, adjoint(total) @ total)
+            if total.dtype == z.dtype:  # nothing was gained: a second pass
                 q, second = _cholesky_qr(q, adjoint(q) @ q)
                 r = second @ r
             q, r = q.to(z.dtype), r.to(z.dtype)
@@ -250,22 +269,19 @@ def polar_step(x: Tensor, v: Tensor) -> Tensor:
     """
     z = x + v
     with torch.no_grad():
-        square = adjoint(v) @ v if _reads_values(v) else None
-        if square is not None and _is_short(square):
-            values, vectors = torch.linalg.eigh(_wide(square))
+        square = adjoint(v) @ v if reads_values(v) else None
+        if square is not None and is_short(square):
+            # The change (I + v'v)^(-1/2) - I is small, and so is its rounding.
+            values, w = torch.linalg.eigh(square)
             change = torch.expm1(torch.log1p(values.clamp_min(0)) / -2)
-            change = (vectors * change.unsqueeze(-2)) @ adjoint(vectors)
-            q = z + z @ change.to(z.dtype)
+            q = z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w))
+            s = (1 + values.clamp_min(0)).sqrt()
         else:
-            wide = _wide(x) + _wide(v)
-            if square is None or bool(torch.isfinite(square).all()):
-                q = _gram_polar(wide)[0]
-                if wide.dtype == z.dtype:
-                    q = newton_schulz_step(q)
-                q = q.to(z.dtype)
-            else:
-                q = z * torch.nan
-    return _PolarDerivative.apply(z, q)
+            q, s, w = _gram_polar(wide(x) + wide(v))
+            if q.dtype == z.dtype:  # nothing was gained: a second pass
+                q = newton_schulz_step(q)
+            q, s, w = q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype)
+    return _PolarDerivative.apply(z, q, s, w)
 
 
 @in_working_precision
@@ -345,6 +361,7 @@ class Polar(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """`polar(z)`."""
@@ -368,6 +385,7 @@ class QR(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """`qr(z)`."""
@@ -432,6 +450,7 @@ class Householder(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
     signs: Tensor | None
 
     def __init__(self) -> None:

@@ -462,6 +462,7 @@ class SpdExponential(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, s: Tensor) -> Tensor:
         """`exp(sym(s))`."""
@@ -484,6 +485,7 @@ class SpdLogarithm(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, p: Tensor) -> Tensor:
         """`log(p)`."""
@@ -516,6 +518,7 @@ class Softplus(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, s: Tensor) -> Tensor:
         """Softplus of the eigenvalues of `sym(s)`."""
@@ -551,6 +554,11 @@ class Square(nn.Module):
     def __init__(self, rank: int | None = None) -> None:
         super().__init__()
         self.rank = rank
+
+    @property
+    def config(self) -> tuple[int | None]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.rank,)
 
     def forward(self, z: Tensor) -> Tensor:
         """`z z'`."""
@@ -590,6 +598,7 @@ class Cholesky(nn.Module):
     """
 
     batched = True
+    config: tuple[()] = ()
 
     def forward(self, z: Tensor) -> Tensor:
         """`L L'` with `L = tril(z, -1) + exp(diag(z))`."""
