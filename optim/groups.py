@@ -154,10 +154,10 @@ class Plan:
 
     def __init__(self, params: list[Tensor]) -> None:
         self.marks = _marks(params)
+        self.manifolds = {p: manifold_of(p) for p in params}
         self.ordinary: list[Tensor] = []
         alike: dict[Any, list[Tensor]] = {}
-        for p in params:
-            manifold = manifold_of(p)
+        for p, manifold in self.manifolds.items():
             if manifold is None:
                 self.ordinary.append(p)
             else:

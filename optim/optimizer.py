@@ -154,7 +154,12 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         if len(groups) != len(self._plans) or not all(
             plan.holds(params) for plan, params in zip(self._plans, groups, strict=True)
         ):
+            old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
             self._plans = [Plan(params) for params in groups]
+            for plan in self._plans:
+                for p, manifold in plan.manifolds.items():
+                    if old.get(p, manifold) != manifold:  # constrained or freed: it starts anew
+                        self.state.pop(p, None)
 
     def _moves(self) -> Iterator[Move]:
         for group, plan in zip(self.param_groups, self._plans, strict=True):
