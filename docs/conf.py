@@ -34,6 +34,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # "Example:" is a heading like any other, not an admonition.
 napoleon_use_admonition_for_examples = False
+# What is returned is said in words; its type is in the signature.
+napoleon_use_rtype = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -44,6 +46,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|scipy|pandas|matplotlib|click|rich|collections|typing|nn)\b.*"),
     (r"py:.*", r"(abc|pathlib)\..*"),
     (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path)"),
+    # Names from the package that gathers them; their reference is under the file's own name.
+    (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
     # What a file keeps to itself: a base class of its own, an alias of a type.
     (r"py:.*", r"torchmanifold\..*\.(_\w+|Point)"),
 ]

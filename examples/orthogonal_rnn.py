@@ -9,7 +9,9 @@ times through the recurrent kernel :math:`W`, so it grows or shrinks with the po
 
 One line keeps the kernel of :class:`torch.nn.RNN` orthogonal; the training loop and the
 optimizer stay those of PyTorch. The unconstrained network trains beside it, from the same
-start and in the same order.
+start and with the same batches. The network is a ReLU network. With tanh, whose slope bounds
+the powers from above by itself, the unconstrained network learned faster in our runs: an
+orthogonal kernel is no cure for everything.
 """
 
 import matplotlib.pyplot as plt
@@ -36,8 +38,8 @@ def pixel_sequences() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 # %%
-# The network: a recurrent layer and a linear one that reads the last state. An orthogonal
-# kernel is given at the start to both, so that the constraint is all they differ in.
+# The network: a recurrent layer and a linear one that reads the last state. The kernel
+# starts as a rotation in both cases, so that the constraint is all they differ in.
 
 
 class PixelReader(nn.Module):
@@ -45,9 +47,10 @@ class PixelReader(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.rnn = nn.RNN(1, hidden, batch_first=True)
+        self.rnn = nn.RNN(1, hidden, nonlinearity="relu", batch_first=True)
         self.scores = nn.Linear(hidden, 10)
-        nn.init.orthogonal_(self.rnn.weight_hh_l0)
+        with torch.no_grad():
+            self.rnn.weight_hh_l0.copy_(tm.SpecialOrthogonal().random(hidden, hidden))
 
     def forward(self, pixels: Tensor) -> Tensor:
         _, last = self.rnn(pixels)
@@ -82,7 +85,7 @@ def accuracy(model: nn.Module, data: tuple[Tensor, ...]) -> float:
 # ``tm.constrain`` is the only line that the two networks do not share.
 
 
-def main(steps: int = 400, hidden: int = 64, seed: int = 0) -> dict[str, float]:
+def main(steps: int = 800, hidden: int = 64, seed: int = 0) -> dict[str, float]:
     """Train both networks and plot their losses; the test accuracy of each."""
     data = pixel_sequences()
     found = {}
