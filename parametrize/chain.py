@@ -180,7 +180,6 @@ class ParametrizationList(nn.ModuleList):
         """
         watch = self._watch
         if watch.alias is not None and watch.alias._version != watch.version:
-            watch.alias = None
             # A value that is a view of an original or buffer shares its version counter.
             if all(id(tensor) != watch.source for tensor in _tensors(self)):
                 self.report_write()
@@ -188,6 +187,7 @@ class ParametrizationList(nn.ModuleList):
     def report_write(self) -> None:
         """Raise the error for an in-place write to a computed value."""
         name = self.tensor_name
+        self._watch.alias = None
         raise RuntimeError(
             f"The value of the parametrized tensor {name!r} was modified in place since it was "
             f"last read (or one that was evaluated in the same batch). It is computed by "
@@ -316,7 +316,7 @@ class ParametrizationList(nn.ModuleList):
         if not self.unsafe:
             value = self._apply_links([new] if self.is_tensor else new)
             check_value(value, original.dtype, original.shape)
-            if self.is_tensor and new is not original and self._gives(original, value):
+            if self.is_tensor and new is not original and self._gives(original, new, value):
                 new = original
         if self.is_tensor:
             # The tensor keeps its identity, which is what an optimizer knows it by.
@@ -330,12 +330,12 @@ class ParametrizationList(nn.ModuleList):
                     tensor = nn.Parameter(tensor, original.requires_grad)
                 self._register(f"original{i}", tensor.requires_grad_(original.requires_grad))
 
-    def _gives(self, original: Tensor, value: Tensor) -> bool:
-        """Whether the maps, with their state as it is, take ``original`` to ``value`` as well.
+    def _gives(self, original: Tensor, new: Tensor, value: Tensor) -> bool:
+        """Whether the maps, with their state as it is, take ``original`` to the value of ``new``.
 
         Then registration need not change the tensor, and removal gives back what was there.
         """
-        if original.is_meta:
+        if original.is_meta or original.shape != new.shape:
             return False
         before = _State(self.links())
         try:
@@ -394,9 +394,7 @@ class ParametrizationList(nn.ModuleList):
         )
 
 
-def check_value(
-    value: Any, dtype: torch.dtype, shape: torch.Size, name: str | None = None
-) -> None:
+def check_value(value: Any, dtype: torch.dtype, shape: torch.Size, name: str | None = None) -> None:
     """Raise unless ``value`` is a tensor of this dtype and shape.
 
     Args:

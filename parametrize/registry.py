@@ -249,7 +249,8 @@ def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
             "module once, so that its lazy tensors get their shapes, and register then."
         )
     for other in installed():
-        if any(tensor is original for original in other.originals()):
+        # A list may have its own original parametrized.
+        if other is not module and any(tensor is original for original in other.originals()):
             raise ValueError(
                 f"The tensor {name!r} is already the original of a parametrized tensor "
                 f"({other.tensor_name!r}) of another module: tied tensors must share one value. "
