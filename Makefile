@@ -49,7 +49,7 @@ types: $(READY) ## check the types
 	@rm -rf build/lib
 	@$(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_py --build-lib build/lib
 	$(BIN)/mypy
-	MYPYPATH=build/lib $(BIN)/mypy --strict tests/typing/public.py
+	$(BIN)/mypy --strict --follow-imports silent tests/typing/public.py
 
 docs: $(READY) ## build the documentation (docs/_build/html), warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html
