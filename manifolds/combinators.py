@@ -18,23 +18,26 @@ from torchmanifold.manifolds.manifold import Manifold
 __all__ = ["Blocks", "Flattened", "Transposed"]
 
 
-def _seen(function: Callable[..., Tensor] | None) -> Any:
+@dataclass(frozen=True)
+class _Seen:
     """A tensor-valued row of the inner manifold's table, seen through the view."""
-    if function is None:
-        return None
 
-    def row(view: _View, *tensors: Tensor) -> Tensor:
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(*(t.shape for t in tensors))
-        return view.outward(function(view.manifold, *map(view.inward, tensors)), shape)
-
-    return row
+        return view.outward(self.row(view.manifold, *map(view.inward, tensors)), shape)
 
 
-def _seen_inner(function: Callable[..., Tensor]) -> Any:
-    def row(view: _View, *tensors: Tensor) -> Tensor:
-        return view.parts(function(view.manifold, *map(view.inward, tensors)), tensors[0]).sum(-1)
+@dataclass(frozen=True)
+class _SeenInner:
+    """The inner products of the inner points, added up."""
 
-    return row
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
+        parts = self.row(view.manifold, *map(view.inward, tensors))
+        return view.parts(parts, tensors[0]).sum(-1)
 
 
 def _seen_dist(view: _View, x: Tensor, y: Tensor) -> Tensor:
@@ -43,26 +46,15 @@ def _seen_dist(view: _View, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _seen_metric(rule: MetricRule) -> MetricRule:
-    seen = {f.name: _seen(getattr(rule, f.name)) for f in fields(rule)}
-    seen["inner"] = _seen_inner(rule.inner)
+    rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    seen: dict[str, Any] = {name: row and _Seen(row) for name, row in rows.items()}
+    seen["inner"] = _SeenInner(rule.inner)
     seen["dist"] = _seen_dist if rule.dist else None
     return MetricRule(**seen)
 
 
-# Tables are built once for each inner manifold: a step looks one row up.
-
-
-@functools.cache
-def _seen_metrics(manifold: Manifold) -> Mapping[type[Metric], MetricRule]:
-    return {kind: _seen_metric(rule) for kind, rule in manifold.metrics.items()}
-
-
-@functools.cache
-def _seen_retractions(manifold: Manifold) -> Mapping[type[Retraction], RetractionRule]:
-    return {
-        kind: RetractionRule(_seen(rule.retract), rule.order, _seen(rule.inverse))
-        for kind, rule in manifold.retractions.items()
-    }
+def _seen_retraction(rule: RetractionRule) -> RetractionRule:
+    return RetractionRule(_Seen(rule.retract), rule.order, rule.inverse and _Seen(rule.inverse))
 
 
 @dataclass(frozen=True)
@@ -96,15 +88,17 @@ class _View(Manifold):
         """The inner manifold's retraction."""
         return self.manifold.retraction
 
-    @property
-    def metrics(self) -> Mapping[type[Metric], MetricRule]:
-        """The inner manifold's table, seen through the view."""
-        return _seen_metrics(self.manifold)
+    # Built once for each view: a step looks one row up.
 
-    @property
-    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
+    @functools.cached_property
+    def metrics(self) -> Mapping[type[Metric], MetricRule]:  # type: ignore[override]
         """The inner manifold's table, seen through the view."""
-        return _seen_retractions(self.manifold)
+        return {kind: _seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
+
+    @functools.cached_property
+    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:  # type: ignore[override]
+        """The inner manifold's table, seen through the view."""
+        return {kind: _seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
 
     def parts(self, numbers: Tensor, x: Tensor) -> Tensor:
         """One number for each inner point, gathered for each outer point: `(*batch, parts)`."""
