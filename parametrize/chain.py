@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import functools
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# Every list alive, so that a tensor or a map with state is not given to two of them by accident.
-# Weak, and only ever added to: a copy of a module enters its own lists.
-_alive: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
-
-
-def installed() -> list[ParametrizationList]:
-    """The lists through which some module computes a tensor."""
-    return [chain for chain in list(_alive) if chain.holders]
+from torchmanifold.parametrize import ownership
+from torchmanifold.parametrize.undo import State, all_or_nothing, overwrite
 
 
 class _Watch:
@@ -95,9 +87,9 @@ class ParametrizationList(nn.ModuleList):
             raise ValueError("ParametrizationList requires one or more modules.")
         super().__init__(modules)
         self._prepare(unsafe)
-        with all_or_nothing(self.links(), users=installed()):
-            self._initialize(original)
-        _alive.add(self)
+        with all_or_nothing(self.links()) as before:
+            self._initialize(original, before)
+        ownership.enroll(self)
 
     @classmethod
     def sharing(
@@ -110,12 +102,12 @@ class ParametrizationList(nn.ModuleList):
         chain.is_tensor, chain.ntensors = source.is_tensor, source.ntensors
         for name, tensor in zip(source.original_names(), source.originals(), strict=True):
             chain._register(name, tensor)
-        _alive.add(chain)
+        ownership.enroll(chain)
         return chain
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _alive.add(self)
+        ownership.enroll(self)
 
     def _prepare(self, unsafe: bool) -> None:
         self.unsafe = unsafe
@@ -211,8 +203,8 @@ class ParametrizationList(nn.ModuleList):
             RuntimeError: a map has no right inverse.
             ValueError: a right inverse returns tensors that do not fit the originals.
         """
-        others = [user for user in installed() if not user._shares_originals(self)]
-        with torch.no_grad(), all_or_nothing(self.links(), others, self.originals()):
+        originals = self.originals()
+        with torch.no_grad(), all_or_nothing(self.links(), originals) as before:
             new: Any = value
             for link in reversed(self.links()):
                 if not hasattr(link, "right_inverse"):
@@ -221,6 +213,8 @@ class ParametrizationList(nn.ModuleList):
                     )
                 new = link.right_inverse(new)
             self._check_assigned(new)
+            if before.changed():
+                ownership.refuse_shared(self.links(), originals)
             tensors = [new] if self.is_tensor else new
             # Copies first: a right inverse may return views of the originals.
             tensors = [tensor.detach().clone() for tensor in tensors]
@@ -230,9 +224,6 @@ class ParametrizationList(nn.ModuleList):
                 else:
                     setattr(self, name, tensor)  # itself parametrized
         self._watch.alias = None
-
-    def _shares_originals(self, other: ParametrizationList) -> bool:
-        return any(mine is theirs for mine in self.originals() for theirs in other.originals())
 
     def _check_assigned(self, new: Any) -> None:
         if self.is_tensor and not isinstance(new, Tensor):
@@ -278,7 +269,7 @@ class ParametrizationList(nn.ModuleList):
 
     # Registration
 
-    def _initialize(self, original: Tensor) -> None:
+    def _initialize(self, original: Tensor, before: State) -> None:
         """Find the originals for the present value of ``original``, check, and only then write."""
         new: Any = original
         with torch.no_grad():
@@ -292,12 +283,12 @@ class ParametrizationList(nn.ModuleList):
         if self.is_tensor:
             self.ntensors = 1
             for what in ("dtype", "device"):
-                before, after = getattr(original, what), getattr(new, what)
-                if before != after:
+                old, got = getattr(original, what), getattr(new, what)
+                if old != got:
                     raise ValueError(
                         f"When `right_inverse` outputs one tensor, it may not change the {what}.\n"
-                        f"original.{what}: {before}\n"
-                        f"right_inverse(original).{what}: {after}"
+                        f"original.{what}: {old}\n"
+                        f"right_inverse(original).{what}: {got}"
                     )
         else:
             if not isinstance(new, Sequence):
@@ -313,6 +304,8 @@ class ParametrizationList(nn.ModuleList):
                         f"(list, tuple...). Got element {i} of the sequence with type "
                         f"{type(tensor).__name__}."
                     )
+        if before.changed():
+            ownership.refuse_shared(self.links(), [])
         if not self.unsafe:
             value = self._apply_links([new] if self.is_tensor else new)
             check_value(value, original.dtype, original.shape)
@@ -337,7 +330,7 @@ class ParametrizationList(nn.ModuleList):
         """
         if original.is_meta or original.shape != new.shape:
             return False
-        before = _State(self.links())
+        before = State(self.links())
         try:
             with torch.no_grad():
                 return torch.equal(self._apply_links([original]), value)
@@ -423,87 +416,3 @@ def check_value(value: Any, dtype: torch.dtype, shape: torch.Size, name: str | N
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
-
-
-def overwrite(tensor: Tensor, value: Tensor) -> None:
-    """Give ``tensor`` the value, in place, without taking the memory of ``value`` if it fits."""
-    with torch.no_grad():
-        if tensor.shape == value.shape and tensor.dtype == value.dtype:
-            tensor.copy_(value)
-        else:
-            tensor.data = value
-
-
-class _State:
-    """The attributes, submodules and tensors of some modules, to be restored."""
-
-    def __init__(self, modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> None:
-        self.modules = [
-            (module, dict(module.__dict__), [dict(group) for group in _groups(module)])
-            for root in modules
-            for module in root.modules()
-        ]
-        own = [t for m, _, _ in self.modules for group in _groups(m)[:2] for t in group.values()]
-        self.own = [(tensor, _version(tensor)) for tensor in own if tensor is not None]
-        self.tensors = [
-            (tensor, _version(tensor), tensor.detach().clone())
-            for tensor in (*own, *tensors)
-            if tensor is not None
-        ]
-
-    def changed(self) -> bool:
-        """Whether a tensor of the modules was written or replaced."""
-        return any(
-            any(group.get(name) is not tensor for name, tensor in before.items())
-            for module, _, groups in self.modules
-            for group, before in zip(_groups(module)[:2], groups[:2], strict=True)
-        ) or any(_version(tensor) != version for tensor, version in self.own)
-
-    def restore(self) -> None:
-        for module, attributes, groups in self.modules:
-            module.__dict__.clear()
-            module.__dict__.update(attributes)
-            for group, before in zip(_groups(module), groups, strict=True):
-                group.clear()
-                group.update(before)
-        for tensor, version, value in self.tensors:
-            if version is None or tensor._version != version:
-                overwrite(tensor, value)
-
-
-def _version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
-
-
-def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    return module._parameters, module._buffers, module._modules
-
-
-@contextmanager
-def all_or_nothing(
-    modules: Iterable[nn.Module],
-    users: Iterable[ParametrizationList],
-    tensors: Iterable[Tensor] = (),
-) -> Iterator[None]:
-    """Undo what the block did to ``modules`` and ``tensors`` if it raises.
-
-    Raises:
-        ValueError: the block changed the state of a map that one of ``users`` uses as well, and
-            with it a tensor of another module.
-    """
-    modules = list(modules)
-    before = _State(modules, tensors)
-    try:
-        yield
-        if before.changed():
-            for user in users:
-                shared = [link for link in user.links() if any(link is m for m in modules)]
-                if shared:
-                    raise ValueError(
-                        f"This {type(shared[0]).__name__} already parametrizes another tensor "
-                        f"({user.tensor_name!r}) and its state would be overwritten. Register a "
-                        "parametrization of its own for each tensor."
-                    )
-    except BaseException:
-        before.restore()
-        raise

@@ -13,15 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.parametrize import recurrent
+from torchmanifold.parametrize import ownership, recurrent
 from torchmanifold.parametrize.cache import close_after_forward, current, open_for_forward
-from torchmanifold.parametrize.chain import (
-    ParametrizationList,
-    all_or_nothing,
-    check_value,
-    installed,
-    overwrite,
-)
+from torchmanifold.parametrize.chain import ParametrizationList, check_value
+from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
 
 def register_parametrization(
@@ -82,6 +77,8 @@ def register_parametrization(
             if tensor_name in module._non_persistent_buffers_set and chain.is_tensor:
                 chain.register_buffer("original", original, persistent=False)
             _install(module, tensor_name, chain)
+            if not chain.is_tensor:
+                ownership.replace([original], chain.originals())
         else:
             raise ValueError(
                 f"Module '{module}' does not have a parameter, a buffer, or a "
@@ -155,6 +152,7 @@ def remove_parametrizations(
             if any(isinstance(original, nn.Parameter) for original in originals):
                 trains = any(original.requires_grad for original in originals)
                 tensor = nn.Parameter(tensor, requires_grad=trains)
+            ownership.replace(originals, [tensor])
     else:
         (tensor,) = originals
     persistent = not chain._non_persistent_buffers_set
@@ -242,22 +240,13 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
-    tensor = getattr(module, name)
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if isinstance(getattr(module, name), nn.parameter.UninitializedTensorMixin):
         raise ValueError(
             f"The tensor {name!r} of {type(module).__name__} is not initialized yet. Run the "
             "module once, so that its lazy tensors get their shapes, and register then."
         )
-    for other in installed():
-        # A list may have its own original parametrized.
-        if other is not module and any(tensor is original for original in other.originals()):
-            raise ValueError(
-                f"The tensor {name!r} is already the original of a parametrized tensor "
-                f"({other.tensor_name!r}) of another module: tied tensors must share one value. "
-                "Register the parametrizations of the other: `register_parametrization(module, "
-                f"{name!r}, other.parametrizations.{other.tensor_name})`."
-            )
-    return tensor
+    ownership.check_ties(module, name)
+    return getattr(module, name)
 
 
 def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:
@@ -279,7 +268,7 @@ def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:
 
 
 def _append(chain: ParametrizationList, link: nn.Module, unsafe: bool) -> None:
-    with all_or_nothing([link, *chain.links()], users=[], tensors=chain.originals()):
+    with all_or_nothing([link, *chain.links()], tensors=chain.originals()):
         if not unsafe:
             with torch.no_grad():
                 value = chain()
@@ -327,7 +316,7 @@ def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
         if torch.equal(chain(), value):
             return
         try:
-            with all_or_nothing(chain.links(), users=[], tensors=chain.originals()):
+            with all_or_nothing(chain.links(), tensors=chain.originals()):
                 chain.right_inverse(value)
                 tolerance = 100 * torch.finfo(value.dtype).eps
                 if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):

@@ -61,7 +61,7 @@ def calls(module):
 def test_reads_evaluate_once_inside_and_each_time_outside():
     module = layer()
     before = calls(module)
-    module.weight, module.weight
+    _ = module.weight, module.weight
     assert calls(module) == before + 2
     with parametrize.cached():
         assert module.weight is module.weight
@@ -143,7 +143,7 @@ def test_assignment_is_seen():
     for library in (parametrize, peer):
         module = layer(library, map=Shifted(torch.zeros(3, 3)))
         with library.cached():
-            module.weight
+            _ = module.weight
             module.weight = torch.ones(3, 3)
             results[library] = torch.equal(module.weight, torch.ones(3, 3))
     assert results == {parametrize: True, peer: False}
@@ -172,12 +172,12 @@ def test_grad_mode_and_autocast_have_their_own_values():
             assert module.weight is module.weight
         plain = module.weight
         with torch.no_grad():
-            module.weight
+            _ = module.weight
         assert module.weight is plain
     module = layer(peer)
     with peer.cached():
         with torch.no_grad():
-            module.weight
+            _ = module.weight
         assert not module.weight.requires_grad
 
 
@@ -220,7 +220,7 @@ def test_grad_and_vmap_inside_the_cache():
     states = [{k: v + i for k, v in module.state_dict().items()} for i in range(2)]
     outside = [(grad(loss)(s, x[0]), vmap(grad(loss), (None, 0))(s, x)) for s in states]
     with parametrize.cached(module):
-        module.weight
+        _ = module.weight
         inside = [(grad(loss)(s, x[0]), vmap(grad(loss), (None, 0))(s, x)) for s in states]
         module.weight.sum().backward()
     torch.testing.assert_close(inside, outside, rtol=0, atol=0)
@@ -384,7 +384,7 @@ def test_short_lived_modules_do_not_meet():
 def test_an_exception_closes_the_cache():
     module = layer()
     with pytest.raises(KeyError), parametrize.cached():
-        module.weight
+        _ = module.weight
         raise KeyError
     assert module.weight is not module.weight
 
@@ -488,5 +488,5 @@ def test_forward_opens_a_cache_of_its_own():
     module(torch.randn(2, 3))
     assert calls(module) == before + 2
     with parametrize.cached(), torch.no_grad():
-        module(torch.randn(2, 3)), module(torch.randn(2, 3))
+        _ = module(torch.randn(2, 3)), module(torch.randn(2, 3))
     assert calls(module) == before + 3

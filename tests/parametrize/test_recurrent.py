@@ -178,7 +178,7 @@ def test_spectral_norm_makes_one_power_iteration_a_forward():
     )
     twin = copy.deepcopy(module)
     module(torch.randn(5, 2, 3))
-    twin.weight_hh_l0
+    _ = twin.weight_hh_l0
     torch.testing.assert_close(
         module.parametrizations.weight_hh_l0[0]._u, twin.parametrizations.weight_hh_l0[0]._u
     )

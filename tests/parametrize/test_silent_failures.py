@@ -73,7 +73,7 @@ def test_removing_on_a_copy_leaves_the_original_parametrized(library):
         assert torch.equal(module.weight, value)
     else:
         with pytest.raises(AttributeError):
-            module.weight
+            _ = module.weight
 
 
 @both
@@ -84,15 +84,16 @@ def test_registering_on_a_copy_leaves_the_original_as_it_is(library):
         assert module.bias is module._parameters["bias"]
     else:
         with pytest.raises(KeyError):
-            module.bias
+            _ = module.bias
 
 
 @both
 def test_tied_weights_cannot_get_two_values(library):
     encoder, decoder = nn.Linear(3, 3), nn.Linear(3, 3)
     decoder.weight = encoder.weight
-    library.register_parametrization(encoder, "weight", Skew())
     if library is parametrize:
+        with pytest.warns(UserWarning, match="tied to one of another module"):
+            library.register_parametrization(encoder, "weight", Skew())
         with pytest.raises(ValueError, match="tied tensors must share one value"):
             library.register_parametrization(decoder, "weight", Shifted(torch.ones(3, 3)))
         library.register_parametrization(decoder, "weight", encoder.parametrizations.weight)
@@ -100,6 +101,7 @@ def test_tied_weights_cannot_get_two_values(library):
         with library.cached():
             assert encoder.weight is decoder.weight
     else:
+        library.register_parametrization(encoder, "weight", Skew())
         library.register_parametrization(decoder, "weight", nn.Softplus())
         assert not torch.equal(encoder.weight, decoder.weight)
 
@@ -152,9 +154,9 @@ def test_in_place_writes_that_take_effect_are_not_reported():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     module.weight.sum().backward()
     optimizer.step()
-    module.weight
+    _ = module.weight
     module.load_state_dict({k: v + 1 for k, v in module.state_dict().items()})
-    module.weight
+    _ = module.weight
 
 
 def test_the_way_of_the_tutorial_to_initialize_is_not_reported():
@@ -346,7 +348,7 @@ def test_a_map_whose_code_fails_says_so(library):
 
     module = linear(library, Broken(), unsafe=True)
     with pytest.raises(RuntimeError if library is parametrize else AttributeError) as caught:
-        module.weight
+        _ = module.weight
     assert "no_such_method" in str(caught.value.__cause__) or library is peer
 
 
@@ -366,3 +368,35 @@ def test_a_non_persistent_buffer_stays_one(library):
     assert (not module.state_dict()) == (library is parametrize)
     library.remove_parametrizations(module, "table")
     assert (not module.state_dict()) == (library is parametrize)
+
+
+@both
+def test_an_optimizer_does_not_go_on_with_replaced_tensors(library):
+    module = nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    library.register_parametrization(module, "weight", Factors())
+
+    def train():
+        before = module.weight.detach().clone()
+        module.weight.square().sum().backward()
+        optimizer.step()
+        return not torch.equal(module.weight, before)
+
+    if library is peer:
+        assert not train()
+        return
+    with pytest.raises(RuntimeError, match="has replaced.*add_param_group"):
+        train()
+    optimizer.add_param_group({"params": list(module.parametrizations.weight.parameters())})
+    assert train()
+    library.remove_parametrizations(module, "weight")
+    with pytest.raises(RuntimeError, match="has replaced"):
+        train()
+    optimizer.add_param_group({"params": [module.weight]})
+    assert train()
+
+
+def test_ties_are_seen_and_nothing_else_is_taken_for_one():
+    module = nn.Linear(3, 3)
+    mine, optimizer = module.weight, torch.optim.SGD(module.parameters())  # noqa: F841
+    parametrize.register_parametrization(module, "weight", Skew())

@@ -1,0 +1,133 @@
+"""Who else uses a tensor or a map, so that none of them computes with something else unnoticed.
+
+The lists in use are known by a weak set, the one global state of this package beside the current
+cache and the count of optimizer steps.  Copies of a module enter their own lists.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+if TYPE_CHECKING:
+    from torchmanifold.parametrize.chain import ParametrizationList
+
+_alive: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
+
+
+def enroll(chain: ParametrizationList) -> None:
+    """Make a list known."""
+    _alive.add(chain)
+
+
+def installed() -> list[ParametrizationList]:
+    """The lists through which some module computes a tensor."""
+    return [chain for chain in list(_alive) if chain.holders]
+
+
+def refuse_shared(maps: Sequence[nn.Module], originals: Sequence[Tensor]) -> None:
+    """Raise if one of ``maps``, whose state has changed, computes another tensor as well.
+
+    Args:
+        maps: the maps.
+        originals: those of the list that changed the maps; lists over the same ones may share.
+
+    Raises:
+        ValueError: it does.
+    """
+    for user in installed():
+        if any(mine is theirs for mine in originals for theirs in user.originals()):
+            continue
+        for link in user.links():
+            if any(link is m for m in maps):
+                raise ValueError(
+                    f"This {type(link).__name__} already parametrizes another tensor "
+                    f"({user.tensor_name!r}) and its state would be overwritten. Register a "
+                    "parametrization of its own for each tensor."
+                )
+
+
+def check_ties(module: nn.Module, name: str) -> None:
+    """Refuse a second parametrization of a tied tensor; warn of modules that see the original.
+
+    Raises:
+        ValueError: the tensor is the original of a list of another module.
+    """
+    tensor = getattr(module, name)
+    for other in installed():
+        # A list may have its own original parametrized.
+        if other is not module and any(tensor is original for original in other.originals()):
+            raise ValueError(
+                f"The tensor {name!r} is already the original of a parametrized tensor "
+                f"({other.tensor_name!r}) of another module: tied tensors must share one value. "
+                "Register the parametrizations of the other: `register_parametrization(module, "
+                f"{name!r}, other.parametrizations.{other.tensor_name})`."
+            )
+    del tensor  # or it counts as one more reference
+    if _is_tied(module, name):
+        warnings.warn(
+            f"The tensor {name!r} that becomes parametrized is tied to one of another module, "
+            "which would go on with the unconstrained original. Register the same list there: "
+            f"`register_parametrization(other, name, module.parametrizations.{name})`.",
+            stacklevel=4,
+        )
+
+
+def _references(module: nn.Module, name: str) -> int:
+    return sys.getrefcount(getattr(module, name))
+
+
+def _is_tied(module: nn.Module, name: str) -> bool:
+    """Whether another module holds the tensor of this name."""
+    # The garbage collector knows, but asking takes tens of milliseconds: ask only if there are
+    # more references than to the tensor of a fresh module.
+    if _references(module, name) <= _references(nn.LayerNorm(1), "weight"):
+        return False
+    # The lists in use were looked at before, and those out of use compute nothing.
+    known = {id(holder._parameters) for holder in (module, *_alive)}
+    groups = [
+        group
+        for group in gc.get_referrers(getattr(module, name))
+        if type(group) is dict and id(group) not in known
+    ]
+    return bool(groups) and any(
+        any(state.get("_parameters") is group for group in groups)
+        for state in gc.get_referrers(*groups)
+        if type(state) is dict
+    )
+
+
+def replace(old: Sequence[Tensor], new: Sequence[Tensor]) -> None:
+    """Remember that modules now use ``new`` in place of ``old``, for optimizers that hold those."""
+    for tensor in old:
+        tensor._replaced_by = [weakref.ref(other) for other in new]  # type: ignore[attr-defined]
+    _watch_optimizers()
+
+
+@functools.cache
+def _watch_optimizers() -> None:
+    register_optimizer_step_pre_hook(_refuse_replaced)
+
+
+def _refuse_replaced(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    held = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    known = {id(tensor) for tensor in held}
+    for tensor in held:
+        for reference in getattr(tensor, "_replaced_by", ()):
+            new = reference()
+            if new is not None and new.requires_grad and id(new) not in known:
+                raise RuntimeError(
+                    f"{type(optimizer).__name__} holds a tensor of shape {tuple(tensor.shape)} "
+                    "that a parametrization with several originals, or its removal, has replaced "
+                    f"by one of shape {tuple(new.shape)}, which it would never move. Add the new "
+                    "ones with `optimizer.add_param_group`, or build the optimizer afterwards."
+                )

@@ -1,0 +1,80 @@
+"""Undo what a failed registration or assignment did to maps and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def overwrite(tensor: Tensor, value: Tensor) -> None:
+    """Give ``tensor`` the value, in place, without taking the memory of ``value`` if it fits."""
+    with torch.no_grad():
+        if tensor.shape == value.shape and tensor.dtype == value.dtype:
+            tensor.copy_(value)
+        else:
+            tensor.data = value
+
+
+class State:
+    """The attributes, submodules and tensors of some modules, to be restored."""
+
+    def __init__(self, modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> None:
+        self.modules = [
+            (module, dict(module.__dict__), [dict(group) for group in _groups(module)])
+            for root in modules
+            for module in root.modules()
+        ]
+        own = [t for m, _, _ in self.modules for group in _groups(m)[:2] for t in group.values()]
+        self.own = [(tensor, _version(tensor)) for tensor in own if tensor is not None]
+        self.tensors = [
+            (tensor, _version(tensor), tensor.detach().clone())
+            for tensor in (*own, *tensors)
+            if tensor is not None
+        ]
+
+    def changed(self) -> bool:
+        """Whether a tensor of the modules was written or replaced."""
+        return any(
+            any(group.get(name) is not tensor for name, tensor in before.items())
+            for module, _, groups in self.modules
+            for group, before in zip(_groups(module)[:2], groups[:2], strict=True)
+        ) or any(_version(tensor) != version for tensor, version in self.own)
+
+    def restore(self) -> None:
+        """Put everything back; a tensor that was not written keeps its version counter."""
+        for module, attributes, groups in self.modules:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            for group, before in zip(_groups(module), groups, strict=True):
+                group.clear()
+                group.update(before)
+        for tensor, version, value in self.tensors:
+            if version is None or tensor._version != version:
+                overwrite(tensor, value)
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    return module._parameters, module._buffers, module._modules
+
+
+@contextmanager
+def all_or_nothing(modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> Iterator[State]:
+    """Undo what the block did to ``modules`` and ``tensors`` if it raises.
+
+    Yields:
+        The state before the block.
+    """
+    before = State(modules, tensors)
+    try:
+        yield before
+    except BaseException:
+        before.restore()
+        raise
