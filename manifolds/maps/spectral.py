@@ -129,8 +129,26 @@ SQRT = SpectralFunction(
 INV_SQRT = SpectralFunction(torch.rsqrt, _inv_sqrt_first, _inv_sqrt_second, positive=True)
 
 
+def _not_finite(x: Tensor) -> Tensor:
+    return ~torch.isfinite(x).all(-1).all(-1)[..., None]
+
+
+def eigh(s: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh` that propagates NaN, matrix by matrix, where LAPACK raises."""
+    bad = _not_finite(s)
+    values, vectors = torch.linalg.eigh(s.masked_fill(bad[..., None], 0))
+    return values.masked_fill(bad, torch.nan), vectors
+
+
+def svd(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin `torch.linalg.svd` that propagates NaN, matrix by matrix, where LAPACK raises."""
+    bad = _not_finite(z)
+    u, s, vh = torch.linalg.svd(z.masked_fill(bad[..., None], 0), full_matrices=False)
+    return u.masked_fill(bad[..., None], torch.nan), s.masked_fill(bad, torch.nan), vh
+
+
 def _eigh(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor]:
-    values, vectors = torch.linalg.eigh(s)
+    values, vectors = eigh(s)
     if function.positive:
         # eigh is exact to eps * max: a zero or negative eigenvalue of that size is rounding,
         # and becomes a floor small enough to keep graded diagonal matrices exact. Anything
@@ -391,7 +409,7 @@ def d_log(p: Tensor, e: Tensor) -> Tensor:
 class _Lyapunov(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, u: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh(p)
+        values, vectors = eigh(p)
         total = values.unsqueeze(-1) + values.unsqueeze(-2)
         # Where p is singular the equation fixes nothing: take the least solution.
         inverse = _ratio(torch.ones_like(total), total, torch.zeros_like(total))

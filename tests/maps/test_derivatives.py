@@ -1,0 +1,235 @@
+"""First and second derivatives against differences, at generic and at degenerate points."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.linalg import skew, sym
+
+
+def _random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def _orthonormal(n: int, p: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Tensor:
+    return torch.linalg.qr(_random(n, p, dtype=dtype, seed=seed)).Q
+
+
+def _with_spectrum(values: list[float]) -> Tensor:
+    q = _orthonormal(len(values), len(values))
+    return sym(q @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ q.mT)
+
+
+def _with_singular_values(n: int, values: list[float]) -> Tensor:
+    p = len(values)
+    s = torch.diag(torch.tensor(values, dtype=torch.float64))
+    return _orthonormal(n, p) @ s @ _orthonormal(p, p, seed=3).mT
+
+
+SQUARE = {
+    "zero": torch.zeros(4, 4, dtype=torch.float64),
+    "identity": torch.eye(4, dtype=torch.float64),
+    "small": 1e-3 * _random(4, 4),
+    "generic": _random(4, 4),
+    "large": 4 * _random(4, 4),
+    "rank one": _random(4, 1) @ _random(1, 4, seed=5),
+    "batch": _random(2, 1, 3, 3),
+    "one by one": _random(1, 1),
+}
+SYMMETRIC = {
+    "zero": torch.zeros(4, 4, dtype=torch.float64),
+    "generic": _with_spectrum([-1.0, 0.3, 0.9, 2.0]),
+    "repeated": _with_spectrum([1.0, 1.0, 1.0, 3.0]),
+    "clustered": _with_spectrum([1.0, 1.0 + 1e-9, 1.0 + 1e-5, 1.0 + 1e-3]),
+    "batch": _random(2, 3, 3),
+}
+POSITIVE = {
+    "identity": torch.eye(4, dtype=torch.float64),
+    "generic": _with_spectrum([0.2, 0.5, 0.9, 2.0]),
+    "repeated": _with_spectrum([0.5, 0.5, 2.0, 2.0]),
+    "clustered": _with_spectrum([1.0, 1.0 + 1e-9, 1.0 + 1e-5, 1.0 + 1e-3]),
+}
+TALL = {
+    "orthonormal": _orthonormal(5, 3),
+    "repeated": 2 * _orthonormal(5, 3),
+    "generic": _random(5, 3),
+    "clustered": _with_singular_values(5, [1.0, 1.0 + 1e-9, 1.0 + 1e-5]),
+    "square": _random(3, 3),
+    "reflection": torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)),
+    "column": _random(4, 1),
+    "batch": _random(2, 4, 2),
+}
+
+
+def _check(function: Callable[..., Tensor], *arguments: Tensor, second: bool = True) -> None:
+    inputs = tuple(x.clone().requires_grad_() for x in arguments)
+    assert gradcheck(function, inputs)
+    if second:
+        assert gradgradcheck(function, inputs)
+
+
+def _cases(points: dict[str, Tensor], **functions: Callable[..., Tensor]) -> list[object]:
+    return [
+        pytest.param(function, point, id=f"{name}-{where}")
+        for name, function in functions.items()
+        for where, point in points.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    _cases(
+        SQUARE,
+        expm=maps.expm,
+        expm1=maps.expm1,
+        expm_skew=lambda z: maps.expm_skew(skew(z)),
+        cayley=lambda z: maps.cayley(skew(z)),
+        cayley_change=lambda z: maps.cayley_change(skew(z)),
+    ),
+)
+def test_square(function: Callable[..., Tensor], point: Tensor) -> None:
+    _check(function, point)
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    _cases(
+        SYMMETRIC,
+        spd_exp=maps.spd_exp,
+        spectral=lambda s: maps.spectral(s, torch.sin, torch.cos),
+        softplus=maps.Softplus(),
+        square=maps.Square(),
+        cholesky=maps.Cholesky(),
+    ),
+)
+def test_symmetric(function: Callable[..., Tensor], point: Tensor) -> None:
+    _check(function, point)
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    _cases(POSITIVE, spd_log=maps.spd_log, spd_sqrt=maps.spd_sqrt, spd_inv_sqrt=maps.spd_inv_sqrt),
+)
+def test_positive(function: Callable[..., Tensor], point: Tensor) -> None:
+    _check(function, point)
+
+
+@pytest.mark.parametrize("point", POSITIVE.values(), ids=POSITIVE.keys())
+def test_in_two_arguments(point: Tensor) -> None:
+    other = _random(4, 4)
+    _check(maps.solve_lyapunov, point, other)
+    _check(maps.d_exp, point, other, second=False)
+    _check(maps.d_log, point, other, second=False)
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    _cases(TALL, polar=maps.polar, qr=maps.qr, householder=maps.householder),
+)
+def test_tall(function: Callable[..., Tensor], point: Tensor) -> None:
+    _check(function, point)
+
+
+@pytest.mark.parametrize("point", TALL.values(), ids=TALL.keys())
+def test_newton_schulz(point: Tensor) -> None:
+    _check(lambda z: maps.newton_schulz(z, 2), point / 2)
+
+
+@pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
+@pytest.mark.parametrize("shape", [(5, 3), (3, 3), (2, 4, 2)], ids=str)
+def test_steps(step: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
+    x = torch.linalg.qr(_random(*shape)).Q
+
+    def tangent(z: Tensor) -> Tensor:
+        return z - x @ sym(x.mT @ z)
+
+    generic = _random(*shape, seed=7)
+    rank_one = _random(*shape[:-1], 1) @ _random(*shape[:-2], 1, shape[-1], seed=8)
+    inside = x @ skew(_random(*shape[:-2], shape[-1], shape[-1]))
+    for v in (0 * generic, 0.1 * generic, 3 * generic, rank_one, inside):
+        _check(lambda v: step(x, tangent(v)), v)
+    # At v = 0 the derivative is the identity on the tangent space.
+    v = tangent(generic)
+    along = torch.autograd.functional.jvp(lambda v: step(x, v), 0 * v, v, strict=False)[1]
+    torch.testing.assert_close(along, v, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        _with_singular_values(5, [2.0, 2.0, 1.0]),
+        _with_singular_values(5, [2.0, 1.0, 1.0]),
+        _with_singular_values(5, [2.0, 2.0, 0.0]),
+        _with_singular_values(3, [3.0, 2.0, 1.0]),
+        _with_singular_values(5, [2.0, 2.0, 1.0]).mT.contiguous(),
+    ],
+    ids=["repeated kept", "repeated dropped", "low rank", "square", "wide"],
+)
+def test_truncate(z: Tensor) -> None:
+    rank = 1 if torch.linalg.svdvals(z)[1] < 1.5 else 2
+    _check(lambda z: maps.truncate(z, rank), z)
+    _check(lambda z: maps.truncate(z, 3), z)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.5), (0.7, 1.5), (1.0, 1.0)], ids=str)
+@pytest.mark.parametrize(
+    "z",
+    [
+        _with_singular_values(5, [2.0, 2.0, 0.9]),
+        _with_singular_values(5, [2.0, 1.2, 0.1]),
+        _with_singular_values(3, [1.2, 1.2, 1.2]),
+        _with_singular_values(4, [3.0, 0.2]).mT.contiguous(),
+    ],
+    ids=["repeated", "generic", "identity", "wide"],
+)
+def test_clamp_singular_values(z: Tensor, bounds: tuple[float, float]) -> None:
+    _check(lambda z: maps.clamp_singular_values(z, *bounds), z)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, 2.0, 3.0, 3.14])
+def test_log_orthogonal(angle: float) -> None:
+    a = torch.zeros(4, 4, dtype=torch.float64)
+    a[0, 1], a[2, 3] = angle, 0.3
+    q = maps.expm_skew(skew(2 * a))
+    # Through the polar factor: differences leave the group, derivatives do not.
+    _check(lambda z: maps.log_orthogonal(maps.polar(z)), q, second=angle < 3.1)
+
+
+def test_low_rank_has_the_rank_of_the_manifold() -> None:
+    n, p, r = 5, 4, 2
+    z = _with_singular_values(n, [2.0, 2.0, 0.0, 0.0])
+    module = maps.LowRank(r)
+    factors = module.right_inverse(z)
+    jacobians = torch.autograd.functional.jacobian(module, factors)
+    jacobian = torch.cat([j.reshape(n * p, -1) for j in jacobians], -1)
+    assert int(torch.linalg.matrix_rank(jacobian)) == (n + p - r) * r
+    _check(module, *factors)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: maps.expm(z),
+        lambda z: maps.expm_skew(skew(z)),
+        lambda z: maps.cayley(skew(z)),
+        lambda z: maps.spd_exp(z),
+        lambda z: maps.spd_log(z @ z.mH + torch.eye(3)),
+        lambda z: maps.polar(z),
+        lambda z: maps.qr(z),
+    ],
+    ids=["expm", "expm_skew", "cayley", "spd_exp", "spd_log", "polar", "qr"],
+)
+def test_complex(function: Callable[..., Tensor]) -> None:
+    _check(function, _random(3, 3, dtype=torch.complex128))
+
+
+@pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
+def test_complex_steps(step: Callable[..., Tensor]) -> None:
+    x = _orthonormal(4, 2, dtype=torch.complex128)
+    v = _random(4, 2, dtype=torch.complex128, seed=4)
+    for size in (0.0, 0.2, 3.0):
+        _check(lambda v: step(x, v - x @ sym(x.mH @ v)), size * v)

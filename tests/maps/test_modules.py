@@ -1,0 +1,289 @@
+"""Modules: right inverses and their errors, batches, half precision, NaN, compilation."""
+
+from collections.abc import Callable
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.linalg import gram_residual, skew, sym
+
+
+def _orthonormal(*shape: int) -> Tensor:
+    return maps.qr(torch.randn(*shape, dtype=torch.float64))
+
+
+def _rotation(*shape: int) -> Tensor:
+    return maps.expm_skew(skew(torch.randn(*shape, dtype=torch.float64)))
+
+
+def _positive(*shape: int) -> Tensor:
+    return maps.spd_exp(torch.randn(*shape, dtype=torch.float64))
+
+
+def _bounded(*shape: int) -> Tensor:
+    return maps.clamp_singular_values(torch.randn(*shape, dtype=torch.float64), 0.5, 0.9)
+
+
+# module, a point of its image, ambient shape of its argument
+CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
+    "exp rotation": (maps.MatrixExponential, lambda: _rotation(2, 4, 4)),
+    "exp of skew": (lambda: maps.MatrixExponential(skew=True), lambda: _rotation(2, 4, 4)),
+    "exp positive": (maps.MatrixExponential, lambda: _positive(2, 4, 4)),
+    "exp identity": (maps.MatrixExponential, lambda: torch.eye(3, dtype=torch.float64)),
+    "cayley": (maps.CayleyMap, lambda: _rotation(2, 4, 4)),
+    "polar": (maps.Polar, lambda: _orthonormal(2, 5, 3)),
+    "qr": (maps.QR, lambda: _orthonormal(2, 5, 3)),
+    "newton-schulz": (lambda: maps.NewtonSchulz(2), lambda: _orthonormal(2, 5, 3)),
+    "householder": (maps.Householder, lambda: _orthonormal(2, 5, 3)),
+    "householder square": (maps.Householder, lambda: _orthonormal(4, 4)),
+    "householder identity": (maps.Householder, lambda: torch.eye(4, 2, dtype=torch.float64)),
+    "householder -identity": (maps.Householder, lambda: -torch.eye(4, 2, dtype=torch.float64)),
+    "spd exp": (maps.SpdExponential, lambda: _positive(2, 4, 4)),
+    "spd log": (maps.SpdLogarithm, lambda: sym(torch.randn(2, 4, 4, dtype=torch.float64))),
+    "softplus": (maps.Softplus, lambda: _positive(2, 4, 4)),
+    "square": (maps.Square, lambda: _positive(2, 4, 4)),
+    "square of rank": (
+        lambda: maps.Square(2),
+        lambda: maps.Square()(torch.randn(5, 2, dtype=torch.float64)),
+    ),
+    "cholesky": (maps.Cholesky, lambda: _positive(2, 4, 4)),
+    "low rank": (
+        lambda: maps.LowRank(2),
+        lambda: maps.truncate(torch.randn(2, 5, 4, dtype=torch.float64), 2),
+    ),
+    "spectral bound": (maps.SpectralBound, lambda: _bounded(2, 5, 4)),
+    "almost orthogonal": (lambda: maps.SpectralBound(0.5, 1.5), lambda: _bounded(2, 4, 5)),
+    "symmetric": (maps.Symmetric, lambda: sym(torch.randn(2, 4, 4, dtype=torch.float64))),
+    "skew": (maps.Skew, lambda: skew(torch.randn(2, 4, 4, dtype=torch.float64))),
+    "triangular": (maps.Triangular, lambda: torch.randn(2, 4, 4, dtype=torch.float64).tril()),
+    "upper": (
+        lambda: maps.Triangular(upper=True, diagonal=1),
+        lambda: torch.randn(2, 4, 4, dtype=torch.float64).triu(1),
+    ),
+    "unit norm": (
+        maps.UnitNorm,
+        lambda: nn.functional.normalize(torch.randn(2, 5, dtype=torch.float64), dim=-1),
+    ),
+    "positive": (maps.Positive, lambda: torch.rand(2, 3, dtype=torch.float64) + 0.1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_right_inverse(
+    case: tuple[Callable[[], nn.Module], Callable[[], Tensor]], dtype: torch.dtype
+) -> None:
+    make, point = case
+    module, x = make(), point().to(dtype)
+    free = module.right_inverse(x)
+    free = free if isinstance(free, tuple) else (free,)
+    tolerance = 1e-10 if dtype == torch.float64 else 2e-5
+    y = module(*free)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y, x, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_batched_equals_looped(case: tuple[Callable[[], nn.Module], Callable[[], Tensor]]) -> None:
+    """One call on a stack is what `batched = True` promises, with a hashable config."""
+    make, point = case
+    module = make()
+    assert module.batched and hash(module.config) is not None
+    free = module.right_inverse(point())
+    free = free if isinstance(free, tuple) else (free,)
+    stacks = [torch.stack([f, f + 0.01 * torch.randn_like(f)]) for f in free]
+    torch.testing.assert_close(
+        module(*stacks),
+        torch.stack([module(*(stack[k] for stack in stacks)) for k in range(2)]),
+    )
+
+
+def test_a_chain_keeps_the_weight() -> None:
+    layer = nn.Linear(4, 4, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(_rotation(4, 4))
+    before = layer.weight.detach().clone()
+    chain = nn.Sequential(maps.Skew(), maps.CayleyMap())
+    free = before
+    for link in reversed(chain):
+        free = link.right_inverse(free)
+    torch.testing.assert_close(chain(free), before)
+
+
+@pytest.mark.parametrize(
+    ("module", "value", "words"),
+    [
+        (maps.CayleyMap(), torch.diag(torch.tensor([1.0, -1.0])), r"determinant -1.*tm\.constrain"),
+        (maps.CayleyMap(), -torch.eye(2), r"eigenvalue -1.*tm\.constrain"),
+        (maps.CayleyMap(), 2 * torch.eye(2), r"not orthogonal: \|\|q'q - I\|\| is 4\.24"),
+        (maps.CayleyMap(), torch.ones(2, 3), r"shape \(2, 3\)"),
+        (maps.CayleyMap(), torch.full((2, 2), torch.nan), "not orthogonal"),
+        (maps.MatrixExponential(), torch.diag(torch.tensor([1.0, -1.0])), "determinant -1"),
+        (maps.MatrixExponential(), -torch.eye(2), r"eigenvalue -1.*tm\.constrain"),
+        (maps.MatrixExponential(), torch.diag(torch.tensor([2.0, -1.0])), "eigenvalue is -1"),
+        (maps.MatrixExponential(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "neither orthogonal"),
+        (maps.MatrixExponential(), torch.ones(3), r"shape \(3,\)"),
+        (maps.SpdExponential(), -torch.eye(2), "least eigenvalue is -1"),
+        (maps.Softplus(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric.* 2"),
+        (maps.Cholesky(), torch.zeros(2, 2), "not positive definite"),
+        (maps.Cholesky(), torch.full((2, 2), torch.inf), "not finite"),
+        (maps.Square(1), torch.eye(2), "rank 1"),
+        (maps.Polar(), torch.ones(2, 3), "transpose"),
+        (maps.QR(), torch.full((3, 2), torch.nan), "not finite"),
+        (maps.LowRank(3), torch.ones(2, 3), r"rank 3.*\(2, 3\)"),
+        (maps.LowRank(1), torch.full((2, 2), torch.nan), "not finite"),
+        (maps.SpectralBound(), 2 * torch.eye(2), r"\[2, 2\], not in \[0, 1\]"),
+        (maps.Symmetric(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric"),
+        (maps.Skew(), torch.eye(2), "not skew"),
+        (maps.Skew(), torch.ones(2, 3), r"shape \(2, 3\)"),
+        (maps.Triangular(), torch.ones(2, 2), "not triangular"),
+        (maps.UnitNorm(), torch.ones(2), "differs from 1 by 0.414"),
+        (maps.Positive(), torch.tensor([1.0, -2.0]), "least is -2"),
+    ],
+)
+def test_right_inverse_says_what_is_wrong(module: nn.Module, value: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s){type(module).__name__}.right_inverse.*{words}"):
+        module.right_inverse(value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: maps.NewtonSchulz(0), "steps must be at least 1, got 0"),
+        (lambda: maps.LowRank(0), "rank must be at least 1, got 0"),
+        (lambda: maps.SpectralBound(2.0, 1.0), "low=2.0, high=1.0"),
+    ],
+)
+def test_construction_says_what_is_wrong(make: Callable[[], nn.Module], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_householder_is_immune_to_weight_decay() -> None:
+    module = maps.Householder()
+    x = _orthonormal(6, 3)
+    free = module.right_inverse(x)
+    torch.testing.assert_close(module(0.01 * free), x)
+    free = free * torch.tensor([0.5, 2.0, 7.0])
+    torch.testing.assert_close(module(free), x)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "expm": maps.expm,
+    "expm1": maps.expm1,
+    "expm_skew": lambda z: maps.expm_skew(skew(z)),
+    "cayley": lambda z: maps.cayley(skew(z)),
+    "cayley_change": lambda z: maps.cayley_change(skew(z)),
+    "polar": maps.polar,
+    "qr": maps.qr,
+    "newton_schulz": lambda z: maps.newton_schulz(z, 2),
+    "householder": maps.householder,
+    "spd_exp": maps.spd_exp,
+    "spd_log": lambda z: maps.spd_log(z @ z.mT + torch.eye(z.shape[-1], dtype=z.dtype)),
+    "spd_sqrt": lambda z: maps.spd_sqrt(z @ z.mT + torch.eye(z.shape[-1], dtype=z.dtype)),
+    "spd_inv_sqrt": lambda z: maps.spd_inv_sqrt(z @ z.mT + torch.eye(z.shape[-1], dtype=z.dtype)),
+    "truncate": lambda z: maps.truncate(z, 2),
+    "clamp_singular_values": lambda z: maps.clamp_singular_values(z, 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_half_precision_is_computed_in_float32(function: Callable[[Tensor], Tensor]) -> None:
+    # In float32 on half-precision values, rounded once.
+    z = (torch.randn(4, 4) / 2).bfloat16()
+    y = function(z)
+    assert y.dtype == torch.bfloat16
+    assert float((y.float() - function(z.float())).abs().max()) <= 2**-6 * float(y.abs().max())
+    z.requires_grad_()
+    function(z).float().sum().backward()
+    assert z.grad is not None and bool(torch.isfinite(z.grad).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_nan_propagates(function: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+    z = torch.randn(4, 4, dtype=dtype)
+    z[2, 1] = torch.nan
+    assert bool(function(z).isnan().any())
+    x = maps.polar(torch.randn(4, 2, dtype=dtype))
+    for step in (maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin):
+        assert bool(step(x, z[:, 1:3]).isnan().any())
+
+
+@hypothesis.given(
+    n=st.integers(1, 5),
+    exponent=st.integers(-30, 6),
+    kind=st.sampled_from(["full", "rank one", "zero", "diagonal", "duplicate"]),
+    seed=st.integers(0, 100),
+)
+@hypothesis.settings(max_examples=60)
+def test_hostile_input_gives_finite_right_answers(
+    n: int, exponent: int, kind: str, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n + 1, n, generator=generator)
+    if kind == "rank one":
+        z = z[:, :1] @ z[:1]
+    elif kind == "zero":
+        z = 0 * z
+    elif kind == "diagonal":
+        z = torch.eye(n + 1, n)
+    elif kind == "duplicate":
+        z[:, -1] = z[:, 0]
+    z = z * 10.0**exponent
+    x = maps.qr(torch.randn(n + 1, n, generator=generator))
+    v = z - x @ sym(x.mT @ z)
+    bound = 1e-5 * n**0.5
+    for step in (maps.polar_step, maps.qr_step):
+        assert float(gram_residual(step(x, v))) < bound
+    assert float(gram_residual(maps.expm_skew(skew(z[:n])))) < bound
+    assert float(gram_residual(maps.cayley(skew(z[:n])))) < 1e3 * bound
+    for function in (maps.spd_exp, maps.Cholesky()) if exponent <= 1 else ():
+        assert bool(torch.isfinite(function(z[:n] / 10)).all())
+    assert bool(torch.isfinite(maps.truncate(z, 1)).all())
+    if kind in ("full", "diagonal"):
+        assert float(gram_residual(maps.polar(z))) < bound
+
+
+COMPILED = {name: FUNCTIONS[name] for name in ("expm", "expm_skew", "cayley", "polar", "qr")}
+
+
+@pytest.mark.parametrize("function", COMPILED.values(), ids=COMPILED.keys())
+def test_compiles_without_graph_breaks(function: Callable[[Tensor], Tensor]) -> None:
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    z = torch.randn(4, 4, requires_grad=True)
+    g = torch.randn(4, 4)
+    expected, actual = function(z), compiled(z)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    (first,) = torch.autograd.grad(expected, z, g)
+    (second,) = torch.autograd.grad(actual, z, g)
+    torch.testing.assert_close(second, first, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
+def test_steps_compile_without_graph_breaks(step: Callable[..., Tensor]) -> None:
+    x = maps.polar(torch.randn(6, 3))
+    z = torch.randn(6, 3)
+    v = (z - x @ sym(x.mT @ z)).requires_grad_()
+    expected = step(x, v)
+    actual = torch.compile(step, backend="aot_eager", fullgraph=True)(x, v)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    g = torch.randn(6, 3)
+    (first,) = torch.autograd.grad(expected, v, g)
+    (second,) = torch.autograd.grad(actual, v, g)
+    torch.testing.assert_close(second, first, rtol=1e-3, atol=1e-4)
+
+
+def test_fixed_schedule_is_as_accurate() -> None:
+    """What an accelerator and a compiled graph compute, matrix by matrix in one batch."""
+    a = skew(torch.randn(5, 16, 16))
+    sizes = torch.tensor([0.0, 1e-3, 1.0, 30.0, 1e3])
+    a = a / a.abs().sum(-2).amax(-1)[:, None, None] * sizes[:, None, None]
+    fixed = torch.compile(maps.expm_skew, backend="aot_eager", fullgraph=True)(a)
+    assert float(gram_residual(fixed).amax()) < 5e-6
+    exact = maps.expm_skew(a.double())
+    assert float((fixed - exact).norm(dim=(-2, -1)).amax()) < 1e-4

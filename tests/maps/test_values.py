@@ -1,0 +1,198 @@
+"""Values against scipy in float64, and float32 against float64."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.linalg import gram_residual, skew, sym
+
+EPS = torch.finfo(torch.float32).eps
+
+
+def _relative(value: Tensor, reference: object) -> float:
+    expected = torch.as_tensor(np.asarray(reference)).to(value.dtype)
+    return float((value - expected).norm() / expected.norm())
+
+
+def _with_one_norm(a: Tensor, size: float) -> Tensor:
+    return a * (size / a.abs().sum(-2).amax(-1)[..., None, None])
+
+
+def _exact_exponential(a: Tensor) -> Tensor:
+    """Of a real skew matrix, from its eigenvalues in double precision."""
+    values, vectors = torch.linalg.eigh(a.to(torch.complex128) * 1j)
+    return ((vectors * torch.exp(-1j * values)) @ vectors.mH).real
+
+
+def _positive(n: int, condition: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    q = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
+    values = torch.logspace(-math.log10(condition), 0, n, dtype=torch.float64)
+    return sym(q @ torch.diag(values) @ q.mT).to(dtype)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_exponential_against_scipy(size: float, dtype: torch.dtype) -> None:
+    a = _with_one_norm(torch.randn(12, 12, dtype=dtype), size)
+    assert _relative(maps.expm(a), scipy.linalg.expm(a.numpy())) < 1e-12
+    k = skew(a)
+    assert _relative(maps.expm_skew(k), scipy.linalg.expm(k.numpy())) < 1e-12
+    # The change keeps its relative precision where the identity would swallow it.
+    if size <= 1e-3:
+        assert _relative(maps.expm1(a), (a + a @ a / 2 + a @ a @ a / 6).numpy()) < 1e-9
+        assert _relative(maps.expm1_skew(k), (k + k @ k / 2 + k @ k @ k / 6).numpy()) < 1e-9
+
+
+def test_others_against_scipy() -> None:
+    a = skew(torch.randn(8, 8, dtype=torch.float64))
+    q = maps.cayley(a)
+    eye = torch.eye(8, dtype=torch.float64)
+    assert _relative(q, np.linalg.solve((eye - a / 2).numpy(), (eye + a / 2).numpy())) < 1e-12
+    assert _relative(maps.cayley_change(a), q - eye) < 1e-12
+    assert _relative(maps.inverse_cayley(q), a) < 1e-12
+    assert _relative(maps.log_orthogonal(q), scipy.linalg.logm(q.numpy())) < 1e-12
+    z = torch.randn(9, 5, dtype=torch.float64)
+    assert _relative(maps.polar(z), scipy.linalg.polar(z.numpy())[0]) < 1e-12
+    p = _positive(8, 10.0)
+    assert _relative(maps.spd_log(p), scipy.linalg.logm(p.numpy())) < 1e-12
+    assert _relative(maps.spd_sqrt(p), scipy.linalg.sqrtm(p.numpy())) < 1e-12
+    assert _relative(maps.spd_inv_sqrt(p), np.linalg.inv(scipy.linalg.sqrtm(p.numpy()))) < 1e-12
+    s = sym(torch.randn(8, 8, dtype=torch.float64))
+    assert _relative(maps.spd_exp(s), scipy.linalg.expm(s.numpy())) < 1e-12
+    u = torch.randn(8, 8, dtype=torch.float64)
+    expected = scipy.linalg.solve_sylvester(p.numpy(), p.numpy(), u.numpy())
+    assert _relative(maps.solve_lyapunov(p, u), expected) < 1e-12
+    e = torch.randn(8, 8, dtype=torch.float64)
+    expected = scipy.linalg.expm_frechet(s.numpy(), e.numpy(), compute_expm=False)
+    assert _relative(maps.d_exp(s, e), expected) < 1e-12
+    assert _relative(maps.d_log(maps.spd_exp(s), maps.d_exp(s, e)), e) < 1e-12
+
+
+def test_thin_forms_against_square_ones() -> None:
+    """The n x n generator of rank 2p, formed once, gives what the thin forms give."""
+    x = maps.qr(torch.randn(9, 3, dtype=torch.float64))
+    z = torch.randn(9, 3, dtype=torch.float64)
+    v = z - x @ sym(x.mT @ z)
+    for size in (1e-3, 1.0, 20.0):
+        u = size * v
+        w = (u - x @ (x.mT @ u) / 2) @ x.mT
+        w = w - w.mT
+        assert _relative(w @ x, u) < 1e-12
+        assert _relative(maps.cayley_thin(x, u), maps.cayley(w) @ x) < 1e-12
+        assert _relative(maps.exp_thin(x, u), maps.expm_skew(w) @ x) < 1e-12
+        assert _relative(maps.polar_step(x, u), maps.polar(x + u)) < 1e-12
+        assert _relative(maps.qr_step(x, u), maps.qr(x + u)) < 1e-12
+
+
+@pytest.mark.parametrize("n", [64, 256])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4])
+def test_exponential_in_float32(n: int, size: float) -> None:
+    """Orthogonal to 5e-6 at every norm, and never worse than torch."""
+    a = _with_one_norm(skew(torch.randn(n, n)), size)
+    exact = _exact_exponential(a)
+    ours, torchs = maps.expm_skew(a), torch.matrix_exp(a)
+    assert float(gram_residual(ours)) < 5e-6
+    error, reference = (float((q - exact).norm()) for q in (ours, torchs))
+    assert error <= 1.5 * reference + 1e-12
+    assert float((maps.expm(a) - exact).norm()) <= 1.5 * reference + 1e-12
+
+
+def test_gradient_of_exponential_in_float32() -> None:
+    for size in (1e-3, 0.3, 1.0, 20.0, 1e3):
+        a = _with_one_norm(skew(torch.randn(64, 64)), size)
+        g = torch.randn(64, 64)
+        gradients = []
+        for function, dtype in (
+            (torch.matrix_exp, torch.float64),
+            (torch.matrix_exp, torch.float32),
+            (maps.expm_skew, torch.float32),
+            (maps.expm, torch.float32),
+        ):
+            x = a.to(dtype, copy=True).requires_grad_()
+            (gradient,) = torch.autograd.grad(function(x), x, g.to(dtype))
+            gradients.append(skew(gradient).double())
+        exact, torchs, ours, general = gradients
+        reference = float((torchs - exact).norm())
+        assert float((ours - exact).norm()) <= 1.5 * reference
+        assert float((general - exact).norm()) <= 1.5 * reference
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (64, 64), (300, 20), (7, 1), (3, 16, 8)], ids=str)
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e-3, 0.05, 0.3, 0.99, 1.01, 3.0, 30.0, 1e4])
+@pytest.mark.parametrize("rank_one", [False, True], ids=["full", "rank one"])
+def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -> None:
+    """Residual at most 10 eps sqrt(p), and the right point, for steps of any length."""
+    *batch, n, p = shape
+    x = maps.polar(torch.randn(*shape))
+    z = torch.randn(*shape)
+    if rank_one:
+        z = torch.randn(*batch, n, 1) @ torch.randn(*batch, 1, p)
+    v = z - x @ sym(x.mT @ z)
+    v = v * (size / torch.linalg.matrix_norm(v, 2).amax())
+    total = x.double() + v.double()
+    for step, exact in ((maps.polar_step, maps.polar(total)), (maps.qr_step, maps.qr(total))):
+        y = step(x, v)
+        assert y.dtype == torch.float32
+        assert float(gram_residual(y).amax()) <= 10 * EPS * p**0.5
+        assert float((y - exact).norm(dim=(-2, -1)).amax()) <= 20 * EPS * p**0.5
+    for step in (maps.cayley_thin, maps.exp_thin):
+        y = maps.newton_schulz(step(x, v))
+        exact = maps.newton_schulz(step(x.double(), v.double()))
+        assert float(gram_residual(y).amax()) <= 10 * EPS * p**0.5
+        assert float((y - exact).norm(dim=(-2, -1)).amax()) <= 1e-4 * p**0.5
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e7])
+def test_polar_and_qr_of_ill_conditioned_float32(condition: float) -> None:
+    u, v = maps.qr(torch.randn(64, 16).double()), maps.qr(torch.randn(16, 16).double())
+    s = torch.logspace(0, -math.log10(condition), 16, dtype=torch.float64)
+    z = ((u * s) @ v.mT).float()
+    for function in (maps.polar, maps.qr):
+        y = function(z)
+        assert float(gram_residual(y)) <= 10 * EPS * 4
+        assert float((y - function(z.double())).norm()) <= 20 * EPS * condition
+
+
+@pytest.mark.parametrize(
+    ("dtype", "condition"), [(torch.float64, 1e12), (torch.float32, 1e6)], ids=str
+)
+def test_finite_gradients_of_ill_conditioned(dtype: torch.dtype, condition: float) -> None:
+    for n in (2, 20):
+        p = _positive(n, condition, dtype).requires_grad_()
+        for function in (maps.spd_log, maps.spd_sqrt, maps.spd_inv_sqrt):
+            value = function(p)
+            (gradient,) = torch.autograd.grad(value.sum(), p)
+            assert bool(torch.isfinite(value).all()) and bool(torch.isfinite(gradient).all())
+    # Exact on a graded diagonal.
+    d = torch.tensor([1.0, 1e-12], dtype=dtype).diag()
+    assert _relative(maps.spd_log(d).diagonal(), [0.0, math.log(1e-12)]) < 1e-6
+
+
+def test_indefinite_argument_gives_nan_not_a_number_that_looks_right() -> None:
+    p = torch.diag(torch.tensor([1.0, -1.0]))
+    for function in (maps.spd_log, maps.spd_sqrt, maps.spd_inv_sqrt):
+        assert bool(function(p).isnan().any())
+
+
+def test_truncate_is_nearest() -> None:
+    z = torch.randn(2, 7, 5, dtype=torch.float64)
+    y = maps.truncate(z, 2)
+    s = torch.linalg.svdvals(z)
+    assert bool((torch.linalg.matrix_rank(y) == 2).all())
+    torch.testing.assert_close((z - y).norm(dim=(-2, -1)), s[..., 2:].norm(dim=-1))
+    torch.testing.assert_close(maps.truncate(z, 5), z)
+    torch.testing.assert_close(maps.clamp_singular_values(z, 1.0, 1.0), maps.polar(z))
+
+
+def test_principal_logarithm_near_its_border() -> None:
+    a = torch.zeros(6, 6, dtype=torch.float64)
+    for k, angle in enumerate((math.pi - 1e-6, 3.0, 1e-9)):
+        a[2 * k, 2 * k + 1], a[2 * k + 1, 2 * k] = angle, -angle
+    q = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    a = skew(q @ a @ q.mT)
+    assert _relative(maps.log_orthogonal(maps.expm_skew(a)), a) < 1e-9
