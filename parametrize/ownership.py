@@ -99,11 +99,13 @@ def _is_tied(module: nn.Module, name: str) -> bool:
         for group in gc.get_referrers(getattr(module, name))
         if type(group) is dict and id(group) not in known
     ]
-    return bool(groups) and any(
-        any(state.get("_parameters") is group for group in groups)
-        for state in gc.get_referrers(*groups)
-        if type(state) is dict
-    )
+    # The attributes of a module are in a dictionary or, from Python 3.13 on, in the module itself.
+    states = [
+        state if type(state) is dict else state.__dict__
+        for state in (gc.get_referrers(*groups) if groups else ())
+        if type(state) is dict or issubclass(type(state), nn.Module)
+    ]
+    return any(state.get("_parameters") is group for state in states for group in groups)
 
 
 def replace(old: Sequence[Tensor], new: Sequence[Tensor]) -> None:
