@@ -44,8 +44,8 @@ def _known(kind: str, names: Iterable[str], table: Iterable[str]) -> tuple[str, 
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"near matches: {', '.join(near)}" if near else f"there are {', '.join(known)}"
-            _refuse(f"unknown {kind} '{name}'; {hint} (see: torchmanifold list)")
+            hint = f"near matches: {', '.join(near)}; " if near else ""
+            _refuse(f"unknown {kind} '{name}'; {hint}see all with: torchmanifold list")
     return tuple(dict.fromkeys(names))
 
 
@@ -193,7 +193,10 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
     console = _console()
     runs = list(settings.runs())
     if not runs:
-        _refuse("none of the methods applies to any of the problems; see: torchmanifold list")
+        _refuse(
+            "nothing to run: none of these methods applies to these problems in this precision "
+            "(see: torchmanifold list)"
+        )
     results = tools.Results(out)
     with _one_line():
         done = results.begin(settings, "torchmanifold " + shlex.join(sys.argv[1:]), resume)

@@ -32,10 +32,10 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _problems() -> Table:
-    view = _table("Problems (--problem)", "name", "what", "optimum")
+    view = _table("Problems (--problem)", "name", "what", "optimum", "precision (--dtype)")
     for name in PROBLEMS:
         problem = task(name)
-        view.add_row(name, problem.title, problem.optimum)
+        view.add_row(name, problem.title, problem.optimum, ", ".join(problem.dtypes))
     return view
 
 

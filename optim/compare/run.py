@@ -25,7 +25,7 @@ __all__ = ["Row", "execute", "marks", "perform"]
 
 Row = dict[str, Any]
 
-RECORDS = 24
+RECORDS = 16
 
 
 def marks(steps: int) -> list[int]:

@@ -86,7 +86,7 @@ class Settings:
             for method in self.methods:
                 if not applicable(METHODS[method], where.manifold, where.optional):
                     continue
-                for dtype in self.dtypes:
+                for dtype in (d for d in self.dtypes if d in where.dtypes):
                     for lr in self.rates:
                         for seed in self.seeds:
                             steps = self.steps[problem]

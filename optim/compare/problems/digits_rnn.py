@@ -58,6 +58,7 @@ class SequenceClassification:
     optimum: ClassVar[str] = "0, a lower bound of the cross-entropy"
     weight: ClassVar[str] = "rnn.weight_hh_l0"
     optional: ClassVar[bool] = True
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> SequenceClassification:
         """The same problem with its sequences in another precision or place."""
@@ -87,18 +88,20 @@ class SequenceClassification:
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Loss and kernel gradient on the first 256 training sequences; accuracy on the test split.
 
-        Evaluated in a plain copy of the network, in the precision of this problem's sequences.
+        Evaluated in a plain copy of the network, in the network's precision: this loss does not
+        come near its rounding.
         """
-        plain = PixelRNN(HIDDEN, CLASSES).to(self.train[0])
+        like = model.head.weight
+        plain = PixelRNN(HIDDEN, CLASSES).to(like)
         for name, parameter in plain.named_parameters():
             parameter.data.copy_(attrgetter(name)(model))
         kernel = plain.rnn.weight_hh_l0
         x, y = (tensor[:PROBE] for tensor in self.train)
-        loss = cross_entropy(plain(x), y)
+        loss = cross_entropy(plain(x.to(like)), y)
         (egrad,) = torch.autograd.grad(loss, kernel)
         unseen, labels = self.test
         with torch.no_grad():
-            accuracy = (plain(unseen).argmax(-1) == labels).double().mean()
+            accuracy = (plain(unseen.to(like)).argmax(-1) == labels).double().mean()
             gradient = self.manifold.gradient(kernel, egrad)
             values = {
                 "loss": loss.detach(),

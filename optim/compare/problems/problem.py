@@ -50,6 +50,10 @@ class Task(Protocol):
     def optional(self) -> bool:
         """Whether the loss has a minimum without the constraint too."""
 
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Precisions in which the problem is solved; networks are trained in float32 alone."""
+
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Task:
         """The same problem in another precision or place."""
 
@@ -62,7 +66,7 @@ class Task(Protocol):
         """What to minimize in each step, without end."""
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Loss, gap, gradient norm, residual, and the problem's own scores, in float64."""
+        """Loss, gap, gradient norm, residual, and the problem's own scores."""
 
 
 class Point(nn.Module):
@@ -113,6 +117,7 @@ class Problem:
 
     weight: ClassVar[str] = "weight"
     optional: ClassVar[bool] = False
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Problem:
         """The same problem with its data in another precision or place."""
