@@ -4,7 +4,10 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import torch
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxTranslator
 
 # -- Project ---------------------------------------------------------------------------
 
@@ -18,7 +21,6 @@ version = release = installed_version("torchmanifold")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -73,6 +75,21 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
 }
 
+# -- Formulas ------------------------------------------------------------------------------------
+# As MathML, which browsers draw by themselves: the site needs no network and no script.
+
+
+def _inline(self: SphinxTranslator, node: nodes.math) -> None:
+    self.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _displayed(self: SphinxTranslator, node: nodes.math_block) -> None:
+    formula = convert(node.astext(), display="block")
+    self.body.append(f'<div style="margin: 1em 0; overflow: auto hidden">{formula}</div>')
+    raise nodes.SkipNode
+
+
 # -- Docstrings of properties --------------------------------------------------------------------
 # Napoleon reads "words: more words" in the docstring of a property as a type and its
 # description. Ours are sentences, so they are put back as they were.
@@ -91,6 +108,8 @@ def _put_back(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
 
 
 def setup(app: Sphinx) -> None:
-    """Run one hook before napoleon, whose priority is 500, and one after."""
+    """Register the writers of formulas, and the hooks around napoleon, whose priority is 500."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
+    app.config.html_math_renderer = "mathml"
     app.connect("autodoc-process-docstring", _keep, priority=400)
     app.connect("autodoc-process-docstring", _put_back, priority=600)
