@@ -193,7 +193,7 @@ class Cache:
 
     def _evaluate(self, chain: ParametrizationList, mode: tuple[object, ...]) -> Tensor:
         chains = [chain]
-        if self.batchable and (signature := _signature(chain)) is not None:
+        if chain in self.batchable and (signature := _signature(chain)) is not None:
             chains += [
                 peer
                 for peer in self.batchable

@@ -20,22 +20,39 @@ class _Watch:
     Copies and pickles of it are empty: a copied module has handed out no value yet.
     """
 
-    __slots__ = ("alias", "version", "source")
+    __slots__ = ("last",)
 
     def __init__(self) -> None:
-        self.alias: Tensor | None = None
+        # One tuple, so that threads which share a module see all of it or nothing.
+        self.last: tuple[Tensor, int, int] | None = None
 
     def __reduce__(self) -> tuple[type[_Watch], tuple[()]]:
         return _Watch, ()
 
     def set(self, value: Tensor) -> None:
-        if type(value) is not Tensor or value.is_inference() or _transformed():
-            self.alias = None
-            return
-        self.source = id(value if value._base is None else value._base)
-        self.version = value._version
-        self.alias = value.detach()
-        self.alias.data = _empty(value.dtype, value.device)
+        """Watch ``value`` from now on."""
+        self.last = None
+        if (
+            type(value) is Tensor
+            and value.layout is torch.strided
+            and not value.is_inference()
+            and not _transformed()
+        ):
+            alias = value.detach()
+            alias.data = _empty(value.dtype, value.device)
+            source = value if value._base is None else value._base
+            self.last = alias, value._version, id(source)
+
+    def clear(self) -> None:
+        """Watch nothing."""
+        self.last = None
+
+    def written(self, module: nn.Module) -> bool:
+        """Whether the value was written, and is not a view of a tensor of ``module``."""
+        last = self.last
+        if last is None or last[0]._version == last[1]:
+            return False
+        return all(id(tensor) != last[2] for tensor in _tensors(module))
 
 
 @functools.cache
@@ -144,7 +161,7 @@ class ParametrizationList(nn.ModuleList):
         if torch.jit.is_scripting():
             raise RuntimeError("Parametrization is not working with scripting.")
         traced = torch.compiler.is_dynamo_compiling()
-        if not traced and self._watch.alias is not None:
+        if not traced:
             self.check_write()
         first = self._parameters.get("original") if self.is_tensor else None
         arguments = self.originals() if first is None else (first,)
@@ -170,16 +187,13 @@ class ParametrizationList(nn.ModuleList):
         Raises:
             RuntimeError: it was; the write had no effect on the module.
         """
-        watch = self._watch
-        if watch.alias is not None and watch.alias._version != watch.version:
-            # A value that is a view of an original or buffer shares its version counter.
-            if all(id(tensor) != watch.source for tensor in _tensors(self)):
-                self.report_write()
+        if self._watch.written(self):
+            self.report_write()
 
     def report_write(self) -> None:
         """Raise the error for an in-place write to a computed value."""
         name = self.tensor_name
-        self._watch.alias = None
+        self._watch.clear()
         raise RuntimeError(
             f"The value of the parametrized tensor {name!r} was modified in place since it was "
             f"last read (or one that was evaluated in the same batch). It is computed by "
@@ -200,12 +214,18 @@ class ParametrizationList(nn.ModuleList):
             value: the new value.
 
         Raises:
+            TypeError: ``value`` is no tensor.
             RuntimeError: a map has no right inverse.
             ValueError: a right inverse returns tensors that do not fit the originals.
         """
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"cannot assign {type(value).__name__} to the parametrized tensor "
+                f"{self.tensor_name!r}, only a tensor"
+            )
         originals = self.originals()
         with torch.no_grad(), all_or_nothing(self.links(), originals) as before:
-            new: Any = value
+            new: Any = value.detach().clone()  # a map may keep what it is given
             for link in reversed(self.links()):
                 if not hasattr(link, "right_inverse"):
                     raise RuntimeError(
@@ -216,14 +236,14 @@ class ParametrizationList(nn.ModuleList):
             if before.changed():
                 ownership.refuse_shared(self.links(), originals)
             tensors = [new] if self.is_tensor else new
-            # Copies first: a right inverse may return views of the originals.
+            # A right inverse may return what it keeps.
             tensors = [tensor.detach().clone() for tensor in tensors]
             for name, tensor in zip(self.original_names(), tensors, strict=True):
                 if name in self._parameters or name in self._buffers:
                     overwrite(getattr(self, name), tensor)
                 else:
                     setattr(self, name, tensor)  # itself parametrized
-        self._watch.alias = None
+        self._watch.clear()
 
     def _check_assigned(self, new: Any) -> None:
         if self.is_tensor and not isinstance(new, Tensor):
@@ -271,7 +291,8 @@ class ParametrizationList(nn.ModuleList):
 
     def _initialize(self, original: Tensor, before: State) -> None:
         """Find the originals for the present value of ``original``, check, and only then write."""
-        new: Any = original
+        new: Any = original.detach().clone()  # a map may keep what it is given
+        given = new
         with torch.no_grad():
             for link in reversed(self.links()):
                 if hasattr(link, "right_inverse"):
@@ -279,6 +300,8 @@ class ParametrizationList(nn.ModuleList):
                         new = link.right_inverse(new)
                     except NotImplementedError:
                         pass  # the identity, as for a map without right inverse
+        if new is given:
+            new = original
         self.is_tensor = isinstance(new, Tensor)
         if self.is_tensor:
             self.ntensors = 1
@@ -344,7 +367,7 @@ class ParametrizationList(nn.ModuleList):
     def _apply(self, fn: Any, recurse: bool = True) -> ParametrizationList:
         # `.data` of the originals is replaced without a trace; the cache sees this attribute.
         self._conversions += 1
-        self._watch.alias = None
+        self._watch.clear()
         return super()._apply(fn, recurse)
 
     def identity(self) -> list[str]:
@@ -381,7 +404,7 @@ class ParametrizationList(nn.ModuleList):
             for key in [key for key in state_dict if key.startswith(prefix)]:
                 del state_dict[key]
             return
-        self._watch.alias = None
+        self._watch.clear()
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -34,6 +34,17 @@ def installed() -> list[ParametrizationList]:
     return [chain for chain in list(_alive) if chain.holders]
 
 
+def shares_originals(chain: ParametrizationList) -> bool:
+    """Whether another module computes a tensor from the originals of ``chain``."""
+    return chain.holders > 1 or any(
+        mine is theirs
+        for other in installed()
+        if other is not chain
+        for theirs in other.originals()
+        for mine in chain.originals()
+    )
+
+
 def refuse_shared(maps: Sequence[nn.Module], originals: Sequence[Tensor]) -> None:
     """Raise if one of ``maps``, whose state has changed, computes another tensor as well.
 

@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 import torch
+import torch.nn.utils.parametrize as peer
 from torch import Tensor, nn
 
 from torchmanifold.parametrize import ownership, recurrent
@@ -66,6 +67,8 @@ def register_parametrization(
     """
     if isinstance(parametrization, ParametrizationList):
         return _tie(module, tensor_name, parametrization)
+    if _is_of_torch(module):
+        return peer.register_parametrization(module, tensor_name, parametrization, unsafe=unsafe)
     trained = parametrization.training
     parametrization.train(module.training)
     try:
@@ -109,7 +112,8 @@ def remove_parametrizations(
 ) -> nn.Module:
     """Make ``module.tensor_name`` a plain parameter or buffer again.
 
-    A tensor with one original keeps its identity, so an optimizer that holds it goes on.
+    A single original that no other module shares keeps its identity, so that an optimizer which
+    holds it goes on; otherwise the tensor is a new one.
 
     Args:
         module: the module.
@@ -134,27 +138,29 @@ def remove_parametrizations(
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
     chain = module.parametrizations[tensor_name]
+    if not isinstance(chain, ParametrizationList):
+        return peer.remove_parametrizations(module, tensor_name, leave_parametrized)
     if not chain.is_tensor and not leave_parametrized:
         raise ValueError(
             "Cannot leave unparametrized (`leave_parametrized=False`) a tensor "
             "that is parametrized in terms of a sequence of tensors."
         )
     originals = chain.originals()
+    tensor = originals[0]
     if leave_parametrized:
         with torch.no_grad():
-            value = chain()
-        if chain.is_tensor:
-            (tensor,) = originals
-            if tensor is not value:
-                overwrite(tensor, value)
-        else:
-            tensor = value.detach().clone()
-            if any(isinstance(original, nn.Parameter) for original in originals):
-                trains = any(original.requires_grad for original in originals)
-                tensor = nn.Parameter(tensor, requires_grad=trains)
-            ownership.replace(originals, [tensor])
+            value = chain().clone()
     else:
-        (tensor,) = originals
+        value = tensor.detach().clone()
+    if chain.is_tensor and not ownership.shares_originals(chain):
+        if leave_parametrized:
+            overwrite(tensor, value)
+    else:
+        tensor = value
+        if any(isinstance(original, nn.Parameter) for original in originals):
+            trains = any(original.requires_grad for original in originals)
+            tensor = nn.Parameter(value, requires_grad=trains)
+        ownership.replace(originals, [tensor])
     persistent = not chain._non_persistent_buffers_set
     _uninstall(module, tensor_name)
     if isinstance(tensor, nn.Parameter):
@@ -237,6 +243,11 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
                 with torch.no_grad():
                     state[prefix + name] = getattr(module, name).detach()
     return state
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    """Whether torch's own layer made the class of ``module``, which then has to go on with it."""
+    return is_parametrized(module) and "__reduce_ex__" not in vars(type(module))
 
 
 def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
@@ -440,6 +451,8 @@ def _assign_plain_tensors(
     """Assign the tensors of a plain state dict, and put their coordinates in their place."""
     for name, chain in module.parametrizations.items():
         own = f"{prefix}parametrizations.{name}."
+        if not isinstance(chain, ParametrizationList):
+            continue  # registered by torch's own layer
         if prefix + name not in state_dict or any(key.startswith(own) for key in state_dict):
             continue
         value = state_dict.pop(prefix + name)

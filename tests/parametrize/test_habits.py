@@ -209,7 +209,10 @@ def test_tied_weights_share_one_value(how):
     net.decoder.weight = torch.ones(6, 4)
     assert (net.encoder.weight == 1).all()
     parametrize.remove_parametrizations(net.decoder, "weight")
-    assert (net.decoder.weight == 1).all() and parametrize.is_parametrized(net.encoder)
+    assert (net.decoder.weight == 1).all() and (net.encoder.weight == 1).all()
+    assert parametrize.is_parametrized(net.encoder)
+    with pytest.raises(RuntimeError, match="has replaced"):
+        optimizer.step()
 
 
 MODULES = {

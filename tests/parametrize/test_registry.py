@@ -326,3 +326,24 @@ def test_parametrizations_of_torch(library):
     library.register_parametrization(module, "weight", orthogonal, unsafe=True)
     module.weight = torch.linalg.qr(torch.randn(4, 4)).Q
     torch.testing.assert_close(module.weight @ module.weight.mT, torch.eye(4))
+
+
+def test_modules_that_torch_parametrized(library):
+    module = parametrizations.weight_norm(nn.Linear(3, 3))
+    library.register_parametrization(module, "weight", Double())
+    library.register_parametrization(module, "bias", Double())
+    module(torch.randn(2, 3)).sum().backward()
+    library.remove_parametrizations(module, "bias")
+    library.remove_parametrizations(module, "weight")
+    assert type(module) is nn.Linear
+
+
+def test_torch_parametrizes_a_further_tensor(library):
+    module = library.register_parametrization(nn.Linear(3, 3), "bias", Double())
+    parametrizations.weight_norm(module)
+    with library.cached():
+        module(torch.randn(2, 3)).sum().backward()
+    module.load_state_dict(module.state_dict())
+    peer.remove_parametrizations(module, "weight")
+    library.remove_parametrizations(module, "bias")
+    assert type(module) is nn.Linear

@@ -400,3 +400,27 @@ def test_ties_are_seen_and_nothing_else_is_taken_for_one():
     module = nn.Linear(3, 3)
     mine, optimizer = module.weight, torch.optim.SGD(module.parameters())  # noqa: F841
     parametrize.register_parametrization(module, "weight", Skew())
+
+
+class Keeping(Shifted):
+    """A map that keeps the very tensor that it is given."""
+
+    def right_inverse(self, x):
+        self.base = x.detach()
+        return torch.zeros_like(x)
+
+
+@both
+def test_a_map_that_keeps_what_it_is_given(library):
+    mine = torch.ones(3, 3)
+    module = linear(library, Keeping(torch.zeros(3, 3)))
+    module.weight = mine
+    module.parametrizations.weight[0].base.add_(1)
+    assert (mine == 1).all() == (library is parametrize)
+
+
+@both
+def test_assigning_no_tensor(library):
+    module = linear(library, Identity())
+    with pytest.raises(TypeError if library is parametrize else (ValueError, AttributeError)):
+        module.weight = None
