@@ -102,6 +102,24 @@ def test_exponential_in_float32(n: int, size: float) -> None:
     assert float((maps.expm(a) - exact).norm()) <= 1.5 * reference + 1e-12
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0])
+def test_gradient_of_exponential_against_scipy(size: float) -> None:
+    """The adjoint of every degree, to more digits than differences have."""
+    a = _with_one_norm(torch.randn(12, 12, dtype=torch.float64), size)
+    g = torch.randn(12, 12, dtype=torch.float64)
+    for function, point, project in (
+        (maps.expm, a, lambda x: x),
+        (maps.expm_skew, skew(a), skew),
+    ):
+        x = point.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(x), x, g)
+        expected = scipy.linalg.expm_frechet(point.mT.numpy(), g.numpy(), compute_expm=False)
+        assert _relative(gradient, project(torch.from_numpy(expected))) < 1e-12
+        # The form that is differentiable again.
+        (gradient,) = torch.autograd.grad(function(x), x, g, create_graph=True)
+        assert _relative(gradient.detach(), project(torch.from_numpy(expected))) < 1e-12
+
+
 def test_gradient_of_exponential_in_float32() -> None:
     for size in (1e-3, 0.3, 1.0, 20.0, 1e3):
         a = _with_one_norm(skew(torch.randn(64, 64)), size)
@@ -171,6 +189,15 @@ def test_finite_gradients_of_ill_conditioned(dtype: torch.dtype, condition: floa
     # Exact on a graded diagonal.
     d = torch.tensor([1.0, 1e-12], dtype=dtype).diag()
     assert _relative(maps.spd_log(d).diagonal(), [0.0, math.log(1e-12)]) < 1e-6
+
+
+def test_rounding_below_zero_is_not_an_indefinite_matrix() -> None:
+    for dtype in (torch.float32, torch.float64):
+        z = torch.randn(8, 3, dtype=dtype)
+        p = z @ z.mT
+        assert bool((torch.linalg.eigvalsh(p) < 0).any())
+        for function in (maps.spd_log, maps.spd_sqrt, maps.spd_inv_sqrt):
+            assert bool(torch.isfinite(function(p)).all())
 
 
 def test_indefinite_argument_gives_nan_not_a_number_that_looks_right() -> None:
