@@ -1,0 +1,196 @@
+"""Weights stay on their manifolds: after many steps, huge steps, in bfloat16."""
+
+import math
+
+import pytest
+import torch
+from cases import label, variants
+from torch import nn
+
+import torchmanifold as tm
+
+SIZES = (0.005, 0.05, 0.3)
+
+
+def exact(manifold):
+    """All retractions but the approximate one."""
+    return [M for M in variants(manifold) if not isinstance(M.retraction, tm.NewtonSchulz)]
+
+
+ORTHOGONAL = [
+    *((M, (64, 32)) for M in exact(tm.Stiefel())),
+    *((M, (64, 64)) for M in exact(tm.SpecialOrthogonal())),
+    *((M, (64,)) for M in exact(tm.Sphere())),
+]
+
+
+def wander(manifold, shape, sizes, steps):
+    """Weights after random steps, one weight for each size (spectral norm) of a step."""
+    generator = torch.Generator().manual_seed(0)
+    x = manifold.random(len(sizes), *shape, generator=generator)
+    weights = [nn.Parameter(point) for point in x]
+    for p in weights:
+        p._manifold = manifold
+    optimizer = tm.optim.RiemannianSGD(weights, lr=1.0)
+    # The spectral norm of a normal matrix is about sqrt(n) + sqrt(p).
+    norm = sum(math.sqrt(n) for n in shape[-2:])
+    for _ in range(steps):
+        for p, size in zip(weights, sizes, strict=True):
+            p.grad = torch.randn(*shape, generator=generator) * (size / norm)
+        optimizer.step()
+    return torch.stack(weights).detach()
+
+
+def bound(x, manifold):
+    p = x.shape[-1] if manifold.event_ndim == 2 else 1
+    return 10 * torch.finfo(x.dtype).eps * math.sqrt(p)
+
+
+@pytest.mark.parametrize(("manifold", "shape"), ORTHOGONAL, ids=label)
+def test_a_thousand_steps(manifold, shape):
+    x = wander(manifold, shape, SIZES, 1000)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("manifold", "shape"), ORTHOGONAL, ids=label)
+def test_a_hundred_thousand_steps(manifold, shape):
+    x = wander(manifold, shape, SIZES, 100_000)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_newton_schulz_within_its_bound(steps):
+    """One step leaves 3/4 e^4; rounding is kept for e up to 0.035 and 0.2."""
+    manifold = tm.Stiefel(retraction=tm.NewtonSchulz(steps))
+    x = wander(manifold, (64, 32), [0.01 if steps == 1 else 0.1], 1000)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize(
+    ("manifold", "shape"),
+    [(M, (8, 4)) for M in exact(tm.Stiefel()) if not isinstance(M.retraction, tm.Exp)]
+    + [(M, (8, 8)) for M in exact(tm.SpecialOrthogonal())]
+    + [(M, (8,)) for M in exact(tm.Sphere())],
+    ids=label,
+)
+def test_huge_steps(manifold, shape):
+    x = wander(manifold, shape, (30.0, 1e3, 1e4), 50)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize(("manifold", "shape"), ORTHOGONAL, ids=label)
+@pytest.mark.parametrize("optimizer", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam])
+def test_zero_and_rank_one_gradients(manifold, shape, optimizer):
+    generator = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(x) for x in manifold.random(2, *shape, generator=generator)]
+    for p in weights:
+        p._manifold = manifold
+    before = weights[0].detach().clone()
+    stepper = optimizer(weights, lr=1.0)
+    for _ in range(5):
+        weights[0].grad = torch.zeros(shape)
+        weights[1].grad = torch.zeros(shape)
+        weights[1].grad[(0,) * len(shape)] = 3.0
+        stepper.step()
+    x = torch.stack(weights).detach()
+    assert torch.isfinite(x).all()
+    assert manifold.residual(x).max() <= bound(x, manifold)
+    assert torch.allclose(x[0], before, atol=1e-6)
+
+
+@pytest.mark.parametrize("manifold", list(variants(tm.SymmetricPositiveDefinite())), ids=label)
+def test_positive_definite_matrices(manifold):
+    # Steps of a length in the metric: Adam divides the gradient by its norm.
+    generator = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(x) for x in manifold.random(2, 16, 16, generator=generator)]
+    for p in weights:
+        p._manifold = manifold
+    groups = [{"params": [p], "lr": lr} for p, lr in zip(weights, (0.005, 0.05), strict=True)]
+    optimizer = tm.optim.RiemannianAdam(groups, betas=(0.0, 0.0))
+    for _ in range(300):
+        for p in weights:
+            p.grad = torch.randn(16, 16, generator=generator)
+        optimizer.step()
+    x = torch.stack(weights).detach()
+    assert torch.equal(x, x.mT)
+    assert (torch.linalg.eigvalsh(x.double()) > 0).all()
+
+
+def test_fixed_rank():
+    manifold = tm.FixedRank(3)
+    x = wander(manifold, (16, 10), SIZES, 300)
+    values = torch.linalg.svdvals(x.double())
+    assert (values[..., 2] > 1e-3).all()
+    assert (values[..., 3:] <= 1e-6 * values[..., :1]).all()
+
+
+@pytest.mark.parametrize("optimizer", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_have_a_float32_copy(dtype, optimizer):
+    torch.manual_seed(0)
+    manifold = tm.Stiefel()
+    layer = nn.Linear(64, 64, bias=False)
+    tm.constrain(layer, "weight", manifold, how="riemannian")
+    wide = nn.Parameter(layer.weight.detach().clone())
+    wide._manifold = manifold
+    layer.to(dtype)
+    half = optimizer(layer, lr=1e-3)
+    full = optimizer([wide], lr=1e-3)
+    for _ in range(200):
+        layer.weight.grad = torch.randn(64, 64).to(dtype)
+        wide.grad = layer.weight.grad.float()
+        half.step()
+        full.step()
+    assert layer.weight.dtype == dtype
+    assert manifold.residual(layer.weight.detach()) <= 10 * torch.finfo(dtype).eps * 8
+    # Steps too short for the dtype are not lost.
+    master = half.state[layer.weight]["master"]
+    assert torch.equal(master.to(dtype), layer.weight)
+    assert manifold.residual(master) <= bound(master, manifold)
+    # It started at the point nearest to the rounded weight, and went the same way.
+    assert (master - wide).abs().max() <= 4 * torch.finfo(dtype).eps
+
+    again = optimizer(layer, lr=1e-3)
+    again.load_state_dict(half.state_dict())
+    assert torch.equal(again.state[layer.weight]["master"], master)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(64))
+    layer.weight.grad = torch.zeros(64, 64, dtype=dtype)
+    again.zero_grad(set_to_none=False)
+    tm.optim.RiemannianSGD(layer, lr=1.0).step()
+    assert torch.equal(layer.weight, torch.eye(64, dtype=dtype))
+
+
+def test_an_assigned_half_precision_weight_is_noticed():
+    layer = nn.Linear(8, 8, bias=False)
+    tm.constrain(layer, "weight", tm.Stiefel(), how="riemannian")
+    layer.bfloat16()
+    optimizer = tm.optim.RiemannianSGD(layer, lr=1.0, momentum=0.5)
+    layer.weight.grad = torch.randn(8, 8).bfloat16()
+    optimizer.step()
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(8))
+    optimizer.state[layer.weight]["momentum_buffer"].zero_()
+    layer.weight.grad = torch.zeros(8, 8).bfloat16()
+    optimizer.step()
+    assert torch.equal(layer.weight, torch.eye(8).bfloat16())
+
+
+def test_complex_weights():
+    manifold = tm.Stiefel()
+    x = manifold.random(6, 3, dtype=torch.complex128)
+    target = manifold.random(6, 3, dtype=torch.complex128)
+    for optimizer, lr in ((tm.optim.RiemannianSGD, 0.3), (tm.optim.RiemannianAdam, 0.05)):
+        p = nn.Parameter(x.clone())
+        p._manifold = manifold
+        stepper = optimizer([p], lr=lr)
+        losses = []
+        for _ in range(100):
+            stepper.zero_grad()
+            loss = (p - target).abs().pow(2).sum()
+            loss.backward()
+            stepper.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0] / 2
+        assert manifold.residual(p.detach()) < 1e-13
