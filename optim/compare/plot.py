@@ -15,8 +15,11 @@ from matplotlib.lines import Line2D
 
 __all__ = ["draw"]
 
-# Okabe & Ito 2008, with grey for the yellow that vanishes on white; in the order of contrast.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#999999")
+# Okabe & Ito 2008, with grey for the yellow that vanishes on white, and two dark ones of Tol.
+COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000",
+    "#56B4E9", "#E69F00", "#999999", "#882255", "#332288",
+)  # fmt: skip
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 TOGETHER = 10  # more methods than this are drawn one family a row

@@ -91,8 +91,9 @@ def perform(run: Run) -> list[Row]:
     """Carry out one run: a row for each recorded step, the last one marked `final`.
 
     Seconds are those of the steps alone, on a GPU after synchronising; measurements are made in
-    float64. A run has diverged if it met a value that is not finite, or if it ends with a larger
-    gap than it began with.
+    float64. A run has diverged if it met a value that is not finite, if it ends with a larger
+    gap than it began with, or if a method that promises the constraint ends off the manifold, by
+    a residual above the square root of eps.
 
     Example:
         >>> rows = perform(Run("brockett", "qr-sgd", "float64", 0.1, 0, steps=20, device="cpu"))
@@ -105,7 +106,9 @@ def perform(run: Run) -> list[Row]:
         torch.manual_seed(run.seed)
         trace = list(_trace(run))
     start, end = trace[0][2]["gap"], trace[-1][2]["gap"]
-    diverged = not (math.isfinite(end) and end <= start)
+    eps = torch.finfo(DTYPES[run.dtype]).eps
+    lost = METHODS[run.method].constrained and trace[-1][2]["residual"] > math.sqrt(eps)
+    diverged = lost or not (math.isfinite(end) and end <= start)
     exact = task(run.problem).exact
     about = {
         "problem": run.problem,
@@ -116,7 +119,7 @@ def perform(run: Run) -> list[Row]:
         "lr": run.lr,
         "seed": run.seed,
         # The constraint holds to rounding, so the gap means nothing below the rounding of f*.
-        "floor": torch.finfo(DTYPES[run.dtype]).eps * max(1.0, abs(exact)),
+        "floor": eps * max(1.0, abs(exact)),
     }
     return [
         {

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from torchmanifold.optim.compare.methods import METHODS, applicable, manifolds_of
 from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.run import perform

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+
 from torchmanifold.optim.compare import plot
 from torchmanifold.optim.compare.plot import draw
 

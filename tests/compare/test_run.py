@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from torchmanifold.optim.compare import results as results_module
 from torchmanifold.optim.compare import run as run_module
 from torchmanifold.optim.compare.results import Results, summarize
