@@ -23,7 +23,7 @@ from torchmanifold.manifolds.linalg import (
     newton_schulz_step,
     sym,
 )
-from torchmanifold.manifolds.maps.spectral import eigh, solve_lyapunov, svd
+from torchmanifold.manifolds.maps.spectral import eigh, reads_values, solve_lyapunov, svd
 
 __all__ = [
     "QR",
@@ -105,11 +105,6 @@ def wide(x: Tensor) -> Tensor:
     if x.device.type == "mps":
         return x
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
-
-
-def reads_values(x: Tensor) -> bool:
-    """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def is_short(square: Tensor) -> bool:

@@ -56,12 +56,6 @@ class SpectralFunction:
     positive: bool = False
 
 
-def _ratio(numerator: Tensor, denominator: Tensor, limit: Tensor) -> Tensor:
-    """`numerator / denominator`, and `limit` where the denominator is zero."""
-    zero = denominator == 0
-    return torch.where(zero, limit, numerator / denominator.masked_fill(zero, 1))
-
-
 def _second(
     first: Callable[[Tensor, Tensor], Tensor],
     series: Callable[[Tensor, Tensor], Tensor],
@@ -87,14 +81,16 @@ def _second(
 
 
 def _exp_first(x: Tensor, y: Tensor) -> Tensor:
-    # Around the larger argument: nothing overflows that exp itself does not.
-    high, gap = torch.maximum(x, y), -(x - y).abs()
-    return high.exp() * _ratio(torch.expm1(gap), gap, torch.ones_like(gap))
+    # Around the larger argument: nothing overflows that exp itself does not. The least
+    # positive number for a zero gap gives the limit, without a mask.
+    gap = (x - y).abs_().clamp_min_(torch.finfo(x.dtype).tiny).neg_()
+    return torch.expm1(gap).div_(gap).mul_(torch.maximum(x.exp(), y.exp()))
 
 
 def _log_first(x: Tensor, y: Tensor) -> Tensor:
-    low, gap = torch.minimum(x, y), (x - y).abs()
-    return _ratio(torch.log1p(gap / low), gap, low.reciprocal())
+    low = torch.minimum(x, y)
+    ratio = (x - y).abs_().div_(low).clamp_min_(torch.finfo(x.dtype).tiny)
+    return torch.log1p(ratio).div_(ratio).div_(low)
 
 
 def _sqrt_second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -129,20 +125,31 @@ SQRT = SpectralFunction(
 INV_SQRT = SpectralFunction(torch.rsqrt, _inv_sqrt_first, _inv_sqrt_second, positive=True)
 
 
-def _not_finite(x: Tensor) -> Tensor:
-    return ~torch.isfinite(x).all(-1).all(-1)[..., None]
+def reads_values(x: Tensor) -> bool:
+    """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _bad(x: Tensor) -> Tensor | None:
+    """Which matrices are not finite, `(*batch, 1)`; None if none is, where that may be read."""
+    bad = ~torch.isfinite(torch.linalg.vector_norm(x, ord=torch.inf, dim=(-2, -1)))[..., None]
+    return None if reads_values(x) and not bool(bad.any()) else bad
 
 
 def eigh(s: Tensor) -> tuple[Tensor, Tensor]:
     """`torch.linalg.eigh` that propagates NaN, matrix by matrix, where LAPACK raises."""
-    bad = _not_finite(s)
+    bad = _bad(s)
+    if bad is None:
+        return torch.linalg.eigh(s)
     values, vectors = torch.linalg.eigh(s.masked_fill(bad[..., None], 0))
     return values.masked_fill(bad, torch.nan), vectors
 
 
 def svd(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin `torch.linalg.svd` that propagates NaN, matrix by matrix, where LAPACK raises."""
-    bad = _not_finite(z)
+    bad = _bad(z)
+    if bad is None:
+        return torch.linalg.svd(z, full_matrices=False)
     u, s, vh = torch.linalg.svd(z.masked_fill(bad[..., None], 0), full_matrices=False)
     return u.masked_fill(bad[..., None], torch.nan), s.masked_fill(bad, torch.nan), vh
 
@@ -412,7 +419,7 @@ class _Lyapunov(torch.autograd.Function):
         values, vectors = eigh(p)
         total = values.unsqueeze(-1) + values.unsqueeze(-2)
         # Where p is singular the equation fixes nothing: take the least solution.
-        inverse = _ratio(torch.ones_like(total), total, torch.zeros_like(total))
+        inverse = total.masked_fill_(total == 0, torch.inf).reciprocal_()
         x = _conjugate(vectors, inverse * _conjugate(adjoint(vectors), u))
         ctx.save_for_backward(p, x, inverse, vectors)
         return x
