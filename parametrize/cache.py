@@ -318,7 +318,7 @@ def _evaluate_stacked(chains: list[ParametrizationList]) -> Tensor:
     return arguments[0]
 
 
-def _stacked_twin(modules: tuple[nn.Module, ...]) -> nn.Module:
+def _stacked_twin(modules: tuple[Any, ...]) -> nn.Module:
     """A shallow copy of the first module that holds the tensors of all, stacked."""
 
     def stack(kind: str) -> dict[str, Tensor | None]:

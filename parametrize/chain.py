@@ -141,10 +141,10 @@ class ParametrizationList(nn.ModuleList):
 
     # What the chain consists of
 
-    def links(self) -> list[nn.Module]:
+    def links(self) -> list[Any]:
         """The maps in the order of their application."""
         # A list whose original is itself parametrized has one more child, with a name.
-        return [m for key, m in self._modules.items() if m is not None and key.isdigit()]
+        return [module for key, module in self._modules.items() if key.isdigit()]
 
     def original_names(self) -> list[str]:
         """``["original"]``, or ``["original0", ...]`` for a right inverse with several values."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.utils.parametrize as peer
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchmanifold.parametrize import ownership, recurrent
 from torchmanifold.parametrize.cache import close_after_forward, current, open_for_forward
@@ -73,7 +74,7 @@ def register_parametrization(
     parametrization.train(module.training)
     try:
         if is_parametrized(module, tensor_name):
-            _append(module.parametrizations[tensor_name], parametrization, unsafe)
+            _append(_chains(module)[tensor_name], parametrization, unsafe)
         elif tensor_name in module._buffers or tensor_name in module._parameters:
             original = _tensor_to_parametrize(module, tensor_name)
             chain = ParametrizationList([parametrization], original, unsafe=unsafe)
@@ -137,7 +138,7 @@ def remove_parametrizations(
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
-    chain = module.parametrizations[tensor_name]
+    chain = _chains(module)[tensor_name]
     if not isinstance(chain, ParametrizationList):
         return peer.remove_parametrizations(module, tensor_name, leave_parametrized)
     if not chain.is_tensor and not leave_parametrized:
@@ -210,14 +211,13 @@ def transfer_parametrizations_and_params(
     """
     if not is_parametrized(from_module):
         return to_module
-    for name in list(from_module.parametrizations) if tensor_name is None else [tensor_name]:
-        source = from_module.parametrizations[name]
+    sources = _chains(from_module)
+    for name in list(sources) if tensor_name is None else [tensor_name]:
+        source, links = sources[name], sources[name].links()
         if is_parametrized(to_module, name):
-            links = [*to_module.parametrizations[name].links(), *source.links()]
+            links = [*_chains(to_module)[name].links(), *links]
             _uninstall(to_module, name)
-            _install(to_module, name, ParametrizationList.sharing(links, source))
-        else:
-            _install(to_module, name, ParametrizationList.sharing(source.links(), source))
+        _install(to_module, name, ParametrizationList.sharing(links, source))
     return to_module
 
 
@@ -239,7 +239,7 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
             prefix = f"{path}." if path else ""
             for key in [key for key in state if key.startswith(f"{prefix}parametrizations.")]:
                 del state[key]
-            for name in module.parametrizations:
+            for name in _chains(module):
                 with torch.no_grad():
                     state[prefix + name] = getattr(module, name).detach()
     return state
@@ -251,7 +251,7 @@ def _is_of_torch(module: nn.Module) -> bool:
 
 
 def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
-    if isinstance(getattr(module, name), nn.parameter.UninitializedTensorMixin):
+    if is_lazy(getattr(module, name)):
         raise ValueError(
             f"The tensor {name!r} of {type(module).__name__} is not initialized yet. Run the "
             "module once, so that its lazy tensors get their shapes, and register then."
@@ -298,10 +298,11 @@ def _check_link(link: nn.Module, value: Tensor, name: str) -> None:
     """Check that a further map and its right inverse keep the shape and dtype of ``value``."""
     new = link(value)
     check_value(new, value.dtype, value.shape, name)
-    if not hasattr(link, "right_inverse"):
+    inverse: Any = getattr(link, "right_inverse", None)
+    if inverse is None:
         return
     try:
-        back = link.right_inverse(new)
+        back = inverse(new)
     except NotImplementedError:
         return
     if not isinstance(back, Tensor):
@@ -339,6 +340,11 @@ def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
 # The class of a parametrized module
 
 
+def _chains(module: nn.Module) -> dict[str, ParametrizationList]:
+    lists: Any = module._modules["parametrizations"]
+    return lists._modules
+
+
 def _install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
     chain.tensor_name = name
     if name in module._parameters or name in module._buffers:
@@ -348,14 +354,14 @@ def _install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
         recurrent.enter(module)
         module.parametrizations = nn.ModuleDict()
     setattr(type(module), name, _property(name))
-    module.parametrizations[name] = chain
+    lists: Any = module.parametrizations
+    lists[name] = chain
     chain.holders += 1
 
 
 def _uninstall(module: nn.Module, name: str) -> None:
     delattr(type(module), name)
-    module.parametrizations[name].holders -= 1
-    del module.parametrizations[name]
+    _chains(module).pop(name).holders -= 1
     if not is_parametrized(module):
         del module.parametrizations
         module.__class__ = type(module).__bases__[0]
@@ -364,8 +370,8 @@ def _uninstall(module: nn.Module, name: str) -> None:
 def _property(name: str) -> property:
     def get(self: nn.Module) -> Tensor:
         if torch.compiler.is_dynamo_compiling():
-            return self.parametrizations[name]()
-        chain = self.__dict__["_modules"]["parametrizations"]._modules[name]
+            return _chains(self)[name]()
+        chain = _chains(self)[name]
         cache = current()
         try:
             return chain() if cache is None else cache.read(chain)
@@ -376,7 +382,7 @@ def _property(name: str) -> property:
     def assign(self: nn.Module, value: Tensor) -> None:
         if torch.jit.is_scripting():
             raise RuntimeError("Parametrization is not working with scripting.")
-        self.parametrizations[name].right_inverse(value)
+        _chains(self)[name].right_inverse(value)
 
     return property(get, assign)
 
@@ -395,13 +401,14 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
             close_after_forward(around)
 
     def reduce_ex(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
-        constructor, arguments, *state = base.__reduce_ex__(self, max(2, int(protocol)))
-        if constructor is not copyreg.__newobj__:
+        reduced: Any = base.__reduce_ex__(self, max(2, int(protocol)))
+        constructor, arguments, *state = reduced
+        if constructor is not copyreg.__newobj__:  # type: ignore[attr-defined]
             raise TypeError(
                 f"cannot copy or pickle a parametrized {base.__name__}: it defines its own "
                 "reduction, which knows nothing of the parametrizations. Remove them first."
             )
-        return _rebuild, (base, list(self.parametrizations), *arguments[1:]), *state
+        return _rebuild, (base, list(_chains(self)), *arguments[1:]), *state
 
     def shallow_copy(self: nn.Module) -> nn.Module:
         twin = base.__new__(base)
@@ -409,7 +416,7 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
         for group in ("_parameters", "_buffers", "_modules"):
             twin.__dict__[group] = dict(self.__dict__[group])
         del twin.parametrizations
-        for name, chain in self.parametrizations.items():
+        for name, chain in _chains(self).items():
             _install(twin, name, ParametrizationList.sharing(chain.links(), chain))
         return twin
 
@@ -432,7 +439,7 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
         def deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
             twin = base.__deepcopy__(self, memo)
             if type(twin) is type(self):
-                twin.__class__ = _parametrized_class(base, list(self.parametrizations))
+                twin.__class__ = _parametrized_class(base, list(_chains(self)))
             return twin
 
         namespace["__deepcopy__"] = deep_copy
@@ -449,7 +456,7 @@ def _assign_plain_tensors(
     module: nn.Module, state_dict: Any, prefix: str, error_msgs: list[str]
 ) -> None:
     """Assign the tensors of a plain state dict, and put their coordinates in their place."""
-    for name, chain in module.parametrizations.items():
+    for name, chain in _chains(module).items():
         own = f"{prefix}parametrizations.{name}."
         if not isinstance(chain, ParametrizationList):
             continue  # registered by torch's own layer
