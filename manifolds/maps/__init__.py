@@ -16,7 +16,16 @@ from torchmanifold.manifolds.maps.exponential import (
     expm_skew,
     log_orthogonal,
 )
-from torchmanifold.manifolds.maps.linear import Positive, Skew, Symmetric, Triangular, UnitNorm
+from torchmanifold.manifolds.maps.linear import (
+    Hurwitz,
+    Positive,
+    PositiveDeterminant,
+    Skew,
+    Symmetric,
+    Triangular,
+    UnitDeterminant,
+    UnitNorm,
+)
 from torchmanifold.manifolds.maps.low_rank import (
     LowRank,
     SpectralBound,
@@ -59,11 +68,13 @@ __all__ = [
     "CayleyMap",
     "Cholesky",
     "Householder",
+    "Hurwitz",
     "LowRank",
     "MatrixExponential",
     "NewtonSchulz",
     "Polar",
     "Positive",
+    "PositiveDeterminant",
     "Skew",
     "Softplus",
     "SpdExponential",
@@ -73,6 +84,7 @@ __all__ = [
     "Square",
     "Symmetric",
     "Triangular",
+    "UnitDeterminant",
     "UnitNorm",
     "apply_spectral",
     "cayley",

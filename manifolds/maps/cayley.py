@@ -35,7 +35,7 @@ def cayley(a: Tensor) -> Tensor:
                 [-1.,  0.]])
 
     Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
-    Math. Program. 142 (2013), equation (7).
+    Math. Program. 142 (2013), section 2.
     """
     eye = eye_like(a)
     return 2 * torch.linalg.inv_ex(eye - a / 2).inverse - eye

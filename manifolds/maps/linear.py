@@ -1,13 +1,32 @@
-"""Linear and elementwise maps: symmetric, skew, triangular, unit norm, positive."""
+"""Linear and elementwise maps, and smooth coordinates of sets of square matrices.
+
+Symmetric, skew, triangular, unit norm, positive; matrices of positive or unit determinant, and
+stable (Hurwitz) matrices.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds.linalg import skew, sym
+from torchmanifold.manifolds.linalg import adjoint, eye_like, skew, sym, trace
+from torchmanifold.manifolds.maps.cayley import require_rotation
+from torchmanifold.manifolds.maps.exponential import expm_skew, log_orthogonal
+from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.spectral import spd_exp, spd_log
 
-__all__ = ["Positive", "Skew", "Symmetric", "Triangular", "UnitNorm"]
+__all__ = [
+    "Hurwitz",
+    "Positive",
+    "PositiveDeterminant",
+    "Skew",
+    "Symmetric",
+    "Triangular",
+    "UnitDeterminant",
+    "UnitNorm",
+]
 
 
 def _require_square(x: Tensor, name: str) -> None:
@@ -176,3 +195,141 @@ class Positive(nn.Module):
                 f"{float(x.amin()):.3g}"
             )
         return x + torch.log(-torch.expm1(-x))
+
+
+def _rotation_times_positive(z: Tensor, symmetric: Tensor) -> Tensor:
+    return expm_skew(skew(z)) @ spd_exp(symmetric)
+
+
+def _polar_logarithms(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """`log q` and `log p` of the polar decomposition `x = q p`."""
+    _require_square(x, name)
+    if not bool((torch.linalg.det(x) > 0).all()):
+        raise ValueError(f"{name}.right_inverse: the determinant must be positive")
+    q = polar(x)
+    require_rotation(q, name)
+    return log_orthogonal(q), spd_log(sym(adjoint(q) @ x))
+
+
+class PositiveDeterminant(nn.Module):
+    """Square matrices of positive determinant, GL+(n), by their polar decomposition.
+
+    `exp(skew(z)) exp(sym(z))`: n^2 numbers for the n^2 dimensions, onto, and never singular.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import PositiveDeterminant
+        >>> PositiveDeterminant()(torch.zeros(2, 2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Hall, Lie Groups, Lie Algebras, and Representations (2015), section 2.5.
+    """
+
+    batched = True
+    config: tuple[()] = ()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`exp(skew(z)) exp(sym(z))`."""
+        return _rotation_times_positive(z, sym(z))
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """Logarithms of the polar factors; raises ValueError if the determinant is not positive."""
+        a, s = _polar_logarithms(x, "PositiveDeterminant")
+        return a + s
+
+
+class UnitDeterminant(nn.Module):
+    """Square matrices of determinant 1, SL(n), by their polar decomposition.
+
+    `exp(skew(z)) exp(s)` with `s` the traceless part of `sym(z)`: `det exp(s) = exp(tr s) = 1`.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import UnitDeterminant
+        >>> UnitDeterminant()(torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Hall, Lie Groups, Lie Algebras, and Representations (2015), section 2.5.
+    """
+
+    batched = True
+    config: tuple[()] = ()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`exp(skew(z)) exp(sym(z) - tr(z) / n)`."""
+        s = sym(z)
+        mean = trace(s)[..., None, None] / z.shape[-1]
+        return _rotation_times_positive(z, s - mean * eye_like(z))
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """Logarithms of the polar factors; raises ValueError if the determinant is not 1."""
+        _require_square(x, "UnitDeterminant")
+        off = float((torch.linalg.det(x) - 1).abs().amax())
+        if not off <= 1000 * x.shape[-1] * torch.finfo(x.dtype).eps:
+            raise ValueError(
+                f"UnitDeterminant.right_inverse: the determinant differs from 1 by {off:.3g}; "
+                "divide the matrix by det ** (1 / n)"
+            )
+        a, s = _polar_logarithms(x, "UnitDeterminant")
+        return a + s
+
+
+class Hurwitz(nn.Module):
+    """Stable matrices: every eigenvalue has real part below `-margin`.
+
+    `(skew(z) - I) P - margin I` with `P = exp(sym(z))`: n^2 numbers for the n^2 dimensions, one
+    to one and onto. Stable, because `x'Px` falls along `x' = (J - I) P x`. Back: `A X + X A' =
+    -2 I` has one solution, positive definite, and `P = X^-1`, `skew(z) = skew(A X)`.
+
+    Args:
+        margin: bound on the rate of decay, at least 0.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import Hurwitz
+        >>> Hurwitz()(torch.zeros(1, 1))
+        tensor([[-1.]])
+
+    Source: Gillis and Sharma, On computing the distance to stability for matrices using linear
+    dissipative Hamiltonian systems, Automatica 85 (2017).
+    """
+
+    batched = True
+
+    def __init__(self, margin: float = 0.0) -> None:
+        super().__init__()
+        if not margin >= 0:
+            raise ValueError(f"Hurwitz: margin must be at least 0, got {margin}")
+        self.margin = margin
+
+    @property
+    def config(self) -> tuple[float]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.margin,)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`(skew(z) - I) exp(sym(z)) - margin I`."""
+        eye = eye_like(z)
+        return (skew(z) - eye) @ spd_exp(z) - self.margin * eye
+
+    def right_inverse(self, a: Tensor) -> Tensor:
+        """Solves a Lyapunov equation; raises ValueError if `a` is not stable."""
+        _require_square(a, "Hurwitz")
+        stable = a.detach().double()
+        stable = stable + self.margin * eye_like(stable)
+        largest = float(torch.linalg.eigvals(stable).real.amax())
+        if not largest < 0:
+            raise ValueError(
+                f"Hurwitz.right_inverse: an eigenvalue has real part {largest - self.margin:.3g}, "
+                f"which is not below {-self.margin:g}"
+            )
+        # At registration only, so one matrix after the other is fast enough.
+        n = a.shape[-1]
+        solutions = [
+            scipy.linalg.solve_continuous_lyapunov(m, -2 * np.eye(n))
+            for m in stable.cpu().reshape(-1, n, n).numpy()
+        ]
+        x = sym(torch.from_numpy(np.stack(solutions)).reshape(stable.shape).to(a.device))
+        return (skew(stable @ x) - spd_log(x)).to(a.dtype)

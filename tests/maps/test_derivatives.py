@@ -104,6 +104,9 @@ def test_square(function: Callable[..., Tensor], point: Tensor) -> None:
         softplus=maps.Softplus(),
         square=maps.Square(),
         cholesky=maps.Cholesky(),
+        positive_determinant=maps.PositiveDeterminant(),
+        unit_determinant=maps.UnitDeterminant(),
+        hurwitz=maps.Hurwitz(0.1),
     ),
 )
 def test_symmetric(function: Callable[..., Tensor], point: Tensor) -> None:

@@ -28,7 +28,12 @@ def _bounded(*shape: int) -> Tensor:
     return maps.clamp_singular_values(torch.randn(*shape, dtype=torch.float64), 0.5, 0.9)
 
 
-# module, a point of its image, ambient shape of its argument
+def _unit_determinant(*shape: int) -> Tensor:
+    x = _rotation(*shape) @ _positive(*shape)
+    return x / torch.linalg.det(x)[..., None, None] ** (1 / shape[-1])
+
+
+# module, a point of its image
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "exp rotation": (maps.MatrixExponential, lambda: _rotation(2, 4, 4)),
     "exp of skew": (lambda: maps.MatrixExponential(skew=True), lambda: _rotation(2, 4, 4)),
@@ -67,6 +72,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "unit norm": (
         maps.UnitNorm,
         lambda: nn.functional.normalize(torch.randn(2, 5, dtype=torch.float64), dim=-1),
+    ),
+    "positive determinant": (
+        maps.PositiveDeterminant,
+        lambda: _rotation(2, 4, 4) @ _positive(2, 4, 4),
+    ),
+    "unit determinant": (maps.UnitDeterminant, lambda: _unit_determinant(2, 4, 4)),
+    "hurwitz": (
+        lambda: maps.Hurwitz(0.1),
+        lambda: torch.randn(2, 4, 4, dtype=torch.float64) - 5 * torch.eye(4, dtype=torch.float64),
     ),
     "positive": (maps.Positive, lambda: torch.rand(2, 3, dtype=torch.float64) + 0.1),
 }
@@ -141,6 +155,10 @@ def test_a_chain_keeps_the_weight() -> None:
         (maps.Skew(), torch.eye(2), "not skew"),
         (maps.Skew(), torch.ones(2, 3), r"shape \(2, 3\)"),
         (maps.Triangular(), torch.ones(2, 2), "not triangular"),
+        (maps.PositiveDeterminant(), -torch.eye(3), "must be positive"),
+        (maps.PositiveDeterminant(), -2 * torch.eye(2), "eigenvalue -1"),
+        (maps.UnitDeterminant(), 2 * torch.eye(2), "differs from 1 by 3"),
+        (maps.Hurwitz(1.0), -0.5 * torch.eye(2), "real part -0.5, which is not below -1"),
         (maps.UnitNorm(), torch.ones(2), "differs from 1 by 0.414"),
         (maps.Positive(), torch.tensor([1.0, -2.0]), "least is -2"),
     ],
@@ -154,6 +172,7 @@ def test_right_inverse_says_what_is_wrong(module: nn.Module, value: Tensor, word
     ("make", "words"),
     [
         (lambda: maps.NewtonSchulz(0), "steps must be at least 1, got 0"),
+        (lambda: maps.Hurwitz(-1.0), "margin must be at least 0, got -1.0"),
         (lambda: maps.LowRank(0), "rank must be at least 1, got 0"),
         (lambda: maps.SpectralBound(2.0, 1.0), "low=2.0, high=1.0"),
     ],
@@ -161,6 +180,15 @@ def test_right_inverse_says_what_is_wrong(module: nn.Module, value: Tensor, word
 def test_construction_says_what_is_wrong(make: Callable[[], nn.Module], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_determinants_and_stability() -> None:
+    z = 2 * torch.randn(20, 3, 3, dtype=torch.float64)
+    assert bool((torch.linalg.det(maps.PositiveDeterminant()(z)) > 0).all())
+    ones = torch.ones(20, dtype=torch.float64)
+    torch.testing.assert_close(torch.linalg.det(maps.UnitDeterminant()(z)), ones)
+    real = torch.linalg.eigvals(maps.Hurwitz(0.5)(z)).real
+    assert float(real.max()) < -0.5
 
 
 def test_householder_is_immune_to_weight_decay() -> None:
