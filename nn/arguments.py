@@ -50,7 +50,7 @@ def check_dropout(dropout: float, num_layers: int) -> None:
         warnings.warn(
             f"OrthogonalRNN: dropout={dropout} comes after all layers but the last, so it expects "
             f"num_layers greater than 1, got num_layers={num_layers}",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

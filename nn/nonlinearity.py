@@ -27,7 +27,7 @@ def modrelu(z: Tensor, bias: Tensor) -> Tensor:
     Example:
         >>> import torch, torchmanifold.nn
         >>> torchmanifold.nn.modrelu(torch.tensor([-2.0, 0.5]), torch.tensor([-1.0, -1.0]))
-        tensor([-1., 0.])
+        tensor([-1.,  0.])
     """
     return z.sign() * torch.relu(z.abs() + bias)
 

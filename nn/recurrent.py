@@ -95,6 +95,8 @@ class OrthogonalRNN(nn.Module):
         True
     """
 
+    weight_ih_l0: Tensor
+
     def __init__(
         self,
         input_size: int,
