@@ -1,6 +1,7 @@
 """The cache gives what evaluating again gives, whatever happens inside it."""
 
 import asyncio
+import contextlib
 import contextvars
 import copy
 import gc
@@ -12,7 +13,9 @@ import torch
 import torch.nn.utils.parametrize as peer
 from torch import nn
 from torch.func import functional_call, grad, vmap
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 import torchmanifold.parametrize as parametrize
 
@@ -296,27 +299,54 @@ def test_tracing_while_caching_raises_as_in_torch():
         torch.jit.trace(module, x)
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["backward outside", "backward inside"])
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_checkpoint_inside_the_cache(reentrant):
-    def gradient(library, cached):
+def test_checkpoint_inside_the_cache(reentrant, inside):
+    def gradient(library, forward, backward):
         torch.manual_seed(0)
         module = layer(library)
         x = torch.randn(2, 3, requires_grad=True)
-        if cached:
-            with library.cached():
-                y = checkpoint(module, module(x), use_reentrant=reentrant)
-                loss = checkpoint(module, y, use_reentrant=reentrant).square().sum()
-        else:
+        with contextlib.ExitStack() as stack:
+            if forward:
+                stack.enter_context(library.cached())
             y = checkpoint(module, module(x), use_reentrant=reentrant)
             loss = checkpoint(module, y, use_reentrant=reentrant).square().sum()
-        loss.backward()
+            if backward:
+                loss.backward()
+        if not backward:
+            loss.backward()
         return module.parametrizations.weight.original.grad
 
-    expected = gradient(parametrize, False)
-    torch.testing.assert_close(gradient(parametrize, True), expected)
-    if not reentrant:
+    expected = gradient(parametrize, False, False)
+    torch.testing.assert_close(gradient(parametrize, True, inside), expected)
+    if not (reentrant or inside):
         with pytest.raises(torch.utils.checkpoint.CheckpointError):
-            gradient(peer, True)
+            gradient(peer, True, inside)
+
+
+def test_modes_see_every_evaluation_inside_them():
+    class Counter(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            self.count += 1
+            return function(*args, **kwargs or {})
+
+    module = layer(map=Product())
+    with parametrize.cached():
+        _ = module.weight
+        with FlopCounterMode(display=False) as flops:
+            _ = module.weight
+        with Counter() as counter:
+            _ = module.weight
+    assert flops.get_total_flops() > 0 and counter.count > 0
+
+
+def test_a_context_that_outlives_the_cache_does_not_go_on_with_it():
+    module = layer()
+    with parametrize.cached():
+        context = contextvars.copy_context()
+    assert context.run(lambda: module.weight) is not context.run(lambda: module.weight)
 
 
 def test_other_threads_do_not_read_the_cache():
