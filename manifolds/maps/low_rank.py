@@ -41,7 +41,7 @@ class _Singular(torch.autograd.Function):
         return (u * values.unsqueeze(-2)) @ vh
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, u, s, vh = ctx.saved_tensors
         n, p = z.shape[-2:]
         first = ctx.function.first

@@ -53,7 +53,7 @@ class _PolarDerivative(torch.autograd.Function):
         return q
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         z, q, s, w = ctx.saved_tensors
         c = adjoint(q) @ grad
         square = z.shape[-1] == z.shape[-2]  # no normal space
@@ -86,7 +86,7 @@ class _QRDerivative(torch.autograd.Function):
         return q
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         z, q, r = ctx.saved_tensors
         if torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
@@ -107,9 +107,9 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
-def is_short(square: Tensor) -> bool:
-    """Is `I + square`, with `square = v'v` on the CPU, near the identity? Not if it is NaN."""
-    return bool((frobenius(square) <= 1).all())
+def is_short(excess: Tensor) -> bool:
+    """Is `I + excess`, a Gram matrix on the CPU, near the identity? Not if it is NaN."""
+    return bool((frobenius(excess) <= 1).all())
 
 
 def is_long(v: Tensor) -> bool:
@@ -202,7 +202,8 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
 
     For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`:
     near the identity for a short step, where one pass in the working precision is accurate.
-    Long steps, and all steps on an accelerator, take the Gram matrix in float64.
+    Long steps, and all steps on an accelerator, take the Gram matrix in float64. It is formed of
+    `X + V`, not of `V`, so that a step mends the rounding of those before it.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -221,9 +222,9 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
     """
     z = x + v
     with torch.no_grad():
-        square = adjoint(v) @ v if reads_values(v) else None
-        if square is not None and is_short(square):
-            q, r = _cholesky_qr(z, square + eye_like(v))
+        gram = adjoint(z) @ z if reads_values(z) else None
+        if gram is not None and is_short(gram - eye_like(z)):
+            q, r = _cholesky_qr(z, gram)
         else:
             total = wide(x) + wide(v)
             q, r = _cholesky_qr(total, adjoint(total) @ total)
@@ -239,7 +240,8 @@ def polar_step(x: Tensor, v: Tensor) -> Tensor:
     """Polar factor of `X + V`, `(X + V)(I + V'V)^(-1/2)`: the projection of `X + V`.
 
     For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`.
-    Long steps, and all steps on an accelerator, take it in float64.
+    Long steps, and all steps on an accelerator, take it in float64. It is formed of `X + V`, not
+    of `V`, so that a step mends the rounding of those before it.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -257,13 +259,13 @@ def polar_step(x: Tensor, v: Tensor) -> Tensor:
     """
     z = x + v
     with torch.no_grad():
-        square = adjoint(v) @ v if reads_values(v) else None
-        if square is not None and is_short(square):
-            # The change (I + v'v)^(-1/2) - I is small, and so is its rounding.
-            values, w = eigh(square)
-            change = torch.expm1(torch.log1p(values.clamp_min(0)) / -2)
+        excess = adjoint(z) @ z - eye_like(z) if reads_values(z) else None
+        if excess is not None and is_short(excess):
+            # The change (I + excess)^(-1/2) - I is small, and so is its rounding.
+            values, w = eigh(excess)
+            change = torch.expm1(torch.log1p(values) / -2)
             q = z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w))
-            s = (1 + values.clamp_min(0)).sqrt()
+            s = (1 + values).sqrt()
         else:
             q, s, w = _gram_polar(wide(x) + wide(v))
             if q.dtype == z.dtype:  # nothing was gained: a second pass

@@ -187,7 +187,7 @@ class _Spectral(torch.autograd.Function):
         return (vectors * function.value(values).unsqueeze(-2)) @ adjoint(vectors)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         s, values, vectors = ctx.saved_tensors
         return _SpectralDerivative.apply(s, grad, values, vectors, ctx.function), None
 
@@ -205,7 +205,7 @@ class _SpectralDerivative(torch.autograd.Function):
         return _conjugate(vectors, function.first(*_pairs(values)) * rotated)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         s, e, values, vectors = ctx.saved_tensors
         grad_s = grad_e = None
         if ctx.needs_input_grad[1]:  # linear and self-adjoint in `E`: to be differentiated again
@@ -228,7 +228,7 @@ class _SpectralSecond(torch.autograd.Function):
         return _conjugate(vectors, second)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> NoReturn:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> NoReturn:
         raise NotImplementedError(
             "functions of a symmetric matrix have two derivatives here, not three"
         )
@@ -425,7 +425,7 @@ class _Lyapunov(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         p, x, inverse, vectors = ctx.saved_tensors
         if torch.is_grad_enabled():
             z = _Lyapunov.apply(p, grad)
