@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -211,27 +211,41 @@ class _SpectralDerivative(torch.autograd.Function):
         if ctx.needs_input_grad[1]:  # linear and self-adjoint in `E`: to be differentiated again
             grad_e = _SpectralDerivative.apply(s, grad, values, vectors, ctx.function)
         if ctx.needs_input_grad[0]:
-            grad_s = _SpectralSecond.apply(e, grad, values, vectors, ctx.function)
+            grad_s = _SpectralSecond.apply(s, adjoint(e), grad, values, vectors, ctx.function)
         return grad_s, grad_e, None, None, None
 
 
 class _SpectralSecond(torch.autograd.Function):
-    """Gradient in `S` of `<G, Df(S)[E]>`: where differentiation ends, loudly."""
+    """`D^2 f(S)[A, B]`, differentiable in `A` and `B`; in `S` differentiation ends, loudly."""
 
     @staticmethod
     def forward(
-        ctx: Any, e: Tensor, grad: Tensor, values: Tensor, vectors: Tensor, function: Any
+        ctx: Any,
+        s: Tensor,
+        a: Tensor,
+        b: Tensor,
+        values: Tensor,
+        vectors: Tensor,
+        function: SpectralFunction,
     ) -> Tensor:
-        g = _conjugate(adjoint(vectors), grad)
-        h = _conjugate(adjoint(vectors), adjoint(e))
-        second = _contract(function, values, h, g) + _contract(function, values, g, h)
-        return _conjugate(vectors, second)
+        ctx.function = function
+        ctx.save_for_backward(s, a, b, values, vectors)
+        a, b = (_conjugate(adjoint(vectors), x) for x in (a, b))
+        inner = _contract(function, values, a, b) + _contract(function, values, b, a)
+        return _conjugate(vectors, inner)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> NoReturn:
-        raise NotImplementedError(
-            "functions of a symmetric matrix have two derivatives here, not three"
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        s, a, b, values, vectors = ctx.saved_tensors
+        if ctx.needs_input_grad[0]:
+            raise NotImplementedError(
+                "functions of a symmetric matrix have two derivatives here, not three"
+            )
+        grad_a, grad_b = (
+            _SpectralSecond.apply(s, adjoint(x), grad, values, vectors, ctx.function)
+            for x in (b, a)
         )
+        return None, grad_a, grad_b, None, None, None
 
 
 def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) -> Tensor:

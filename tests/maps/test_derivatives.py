@@ -127,6 +127,13 @@ def test_in_two_arguments(point: Tensor) -> None:
     _check(maps.solve_lyapunov, point, other)
     _check(maps.d_exp, point, other, second=False)
     _check(maps.d_log, point, other, second=False)
+    # Twice in the direction; a third derivative of the function itself is refused.
+    _check(lambda e: maps.d_exp(point, e), other)
+    _check(lambda e: maps.spd_exp(maps.spd_log(point) + maps.d_log(point, e)), other)
+    s = point.clone().requires_grad_()
+    (first,) = torch.autograd.grad(maps.d_exp(s, other).sum(), s, create_graph=True)
+    with pytest.raises(NotImplementedError, match="two derivatives here, not three"):
+        first.sum().backward()
 
 
 @pytest.mark.parametrize(
