@@ -30,8 +30,8 @@ PRESETS = ("quick", "full")
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -96,7 +96,7 @@ class _Rates(click.ParamType):
             self.fail(f"'{value}' is no list of numbers such as 0.01,0.1", param, ctx)
 
 
-@cli.command(epilog=EXAMPLES)
+@cli.command(epilog=EXAMPLES, short_help="Compare parametrized with Riemannian descent.")
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
@@ -202,7 +202,9 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
         done = results.begin(settings, "torchmanifold " + shlex.join(sys.argv[1:]), resume)
     todo = [run for run in runs if run.key not in done]
     kept = f", {len(done)} kept" if done else ""
-    console.print(f"{len(todo)} runs{kept} on {settings.device}, {workers} at a time -> {out}")
+    console.print(
+        f"{len(todo)} runs{kept} on {settings.device}, {workers} at a time -> {out}", soft_wrap=True
+    )
     try:
         with tools.progress(console, todo) as advance:
             for rows in tools.execute(todo, workers):
@@ -211,7 +213,10 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
     except KeyboardInterrupt:
         again = shlex.join([*sys.argv[1:], *([] if resume else ["--resume"])])
         note = "" if "--out" in again else f" --out {out}"
-        console.print(f"interrupted; what is done is kept. Finish: torchmanifold {again}{note}")
+        console.print(
+            f"interrupted; what is done is kept. Finish: torchmanifold {again}{note}",
+            soft_wrap=True,
+        )
         sys.exit(130)
     with _one_line():
         summary = tools.redraw(results)
@@ -219,7 +224,9 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
     console.print(f"Results: {out / 'report.html'}", soft_wrap=True)
 
 
-@cli.command(epilog="Example:  torchmanifold plot results/full")
+@cli.command(
+    epilog="Example:  torchmanifold plot results/full", short_help="Draw a comparison again."
+)
 @click.argument("results", type=click.Path(path_type=Path))
 def plot(results: Path) -> None:
     """Draw the figures, summary.csv and report.html of the folder RESULTS again.
@@ -235,7 +242,7 @@ def plot(results: Path) -> None:
     console.print(f"Results: {results / 'report.html'}", soft_wrap=True)
 
 
-@cli.command("list")
+@cli.command("list", short_help="Print problems, methods and manifolds.")
 def list_() -> None:
     """Print the problems and methods of the comparison, and what each manifold can do."""
     from torchmanifold.optim import compare as tools

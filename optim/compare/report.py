@@ -9,7 +9,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from rich import box
 from rich.table import Table
 
 from torchmanifold.optim.compare.plot import draw
@@ -17,7 +16,7 @@ from torchmanifold.optim.compare.results import Results, summarize
 
 __all__ = ["redraw", "table"]
 
-SCORES = {"heldout_rmse": "held-out RMSE", "accuracy": "accuracy"}
+SCORES = {"heldout_rmse": "RMSE", "accuracy": "acc."}
 
 
 def _gap(value: float, floor: float) -> str:
@@ -30,18 +29,26 @@ def _number(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.1e}"
 
 
+def _note(row: Any) -> str:
+    """Diverged runs, and the problem's own score."""
+    notes = [f"{row.diverged} of {row.seeds} diverged"] if row.diverged else []
+    for name, words in SCORES.items():
+        value = getattr(row, name, float("nan"))
+        if not pd.isna(value):
+            notes.append(f"{words} {value:.3f}")
+    return ", ".join(notes)
+
+
 def _cells(row: Any) -> dict[str, str]:
     """The text of one line of the table."""
-    score = next((n for n in SCORES if not pd.isna(getattr(row, n, float("nan")))), None)
     return {
         "method": row.method,
         "lr": f"{row.lr:g}",
         "gap": _gap(row.gap, row.floor),
         "gradient": _number(row.gradient_norm),
         "residual": _number(row.residual_largest),
-        "ms a step": f"{row.ms_per_step:.2f}",
-        "diverged": f"{row.diverged} of {row.seeds}" if row.diverged else "",
-        "score": f"{SCORES[score]} {getattr(row, score):.3f}" if score else "",
+        "ms/step": f"{row.ms_per_step:.2f}",
+        "note": _note(row),
     }
 
 
@@ -53,17 +60,18 @@ def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, str]]
 
 
 def table(summary: pd.DataFrame) -> Table:
-    """The chosen learning rate of each method on each problem, for a terminal."""
+    """The chosen learning rate of each method on each problem; fits a terminal of 80 columns."""
     title = "Medians over the seeds at the chosen learning rate; best gap first"
-    view = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD)
-    columns = ["problem", "method", "lr", "gap", "gradient", "residual", "ms a step", "diverged"]
-    for name in [*columns, "score"]:
-        right = name in ("lr", "gap", "gradient", "residual", "ms a step")
-        view.add_column(name, justify="right" if right else "left", no_wrap=True)
+    view = Table(title=title, title_style="bold", title_justify="left", box=None)
+    view.add_column("method", no_wrap=True)
+    for name in ("lr", "gap", "gradient", "residual", "ms/step"):
+        view.add_column(name, justify="right", no_wrap=True)
+    view.add_column("note")
     for heading, lines in _sections(summary):
-        for index, line in enumerate(lines):
-            view.add_row(heading if index == 0 else "", *line.values())
-        view.add_section()
+        view.add_row()
+        view.add_row(f"[bold]{heading}[/bold]")
+        for line in lines:
+            view.add_row(*line.values())
     return view
 
 

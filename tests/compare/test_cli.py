@@ -1,27 +1,44 @@
-"""The command line, in its own process: what it prints, writes and refuses."""
+"""The command line: what it prints, writes and refuses."""
 
+import contextlib
+import io
 import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
+from torchmanifold.cli import main
+
 TINY = ["--problem", "pca", "--problem", "completion", "--method", "riemannian-sgd"]
 TINY += ["--method", "geotorch-sgd", "--steps", "3", "--seeds", "2", "--lr", "0.01,0.1"]
 
 
-def call(*arguments, cwd=None):
-    command = [sys.executable, "-m", "torchmanifold", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+def call(*arguments, cwd="."):
+    """Run the command line in this process: a new one takes seconds to load PyTorch."""
+    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["torchmanifold", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with contextlib.chdir(cwd), pytest.raises(SystemExit) as ended:
+                main()
+    finally:
+        sys.argv = argv
+    return SimpleNamespace(
+        returncode=ended.value.code, stdout=out.getvalue(), stderr=err.getvalue()
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """A small comparison as users run it: its own process, which starts others."""
     folder = tmp_path_factory.mktemp("results") / "tiny"
-    return folder, call("compare", *TINY, "--out", folder)
+    command = [sys.executable, "-m", "torchmanifold", "compare", *TINY, "--out", str(folder)]
+    return folder, subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_a_comparison_from_end_to_end(finished):
