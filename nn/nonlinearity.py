@@ -84,8 +84,8 @@ class Nonlinearity:
             df/dz`.
     """
 
-    function: Callable[[Tensor, Tensor | None], Tensor]
-    apply_: Callable[[Tensor, Tensor | None], object]
+    function: Callable[..., Tensor]
+    apply_: Callable[..., Tensor]
     slope: Callable[[Tensor], Tensor]
     inner_bias: bool = False
 

@@ -73,7 +73,7 @@ def recur_plain(
     weight: Tensor,
     bias: Tensor | None,
     batch_sizes: Tensor | None,
-    function: Callable[[Tensor, Tensor | None], Tensor],
+    function: Callable[..., Tensor],
 ) -> tuple[Tensor, Tensor]:
     """`recur` as a loop of differentiable operations, for any function `f(z, b)`."""
     outputs, ended = [], []
@@ -233,12 +233,13 @@ def _backward_plain(
     ctx: Any,
     grad_output: Tensor,
     grad_last: Tensor,
-    function: Callable[[Tensor, Tensor | None], Tensor],
+    function: Callable[..., Tensor],
 ) -> tuple[Tensor | None, ...]:
     """Differentiable gradients, through a graph made anew."""
-    *inputs, batch_sizes, _ = ctx.saved_tensors
+    z, h, weight, bias, batch_sizes, _ = ctx.saved_tensors
+    inputs = (z, h, weight, bias)
     wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
-    outputs = recur_plain(*inputs, batch_sizes, function)
+    outputs = recur_plain(z, h, weight, bias, batch_sizes, function)
     grads = iter(torch.autograd.grad(outputs, wanted, (grad_output, grad_last), create_graph=True))
     found = (next(grads) if needed else None for needed in ctx.needs_input_grad[: len(inputs)])
     return *found, None, None
