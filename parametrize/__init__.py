@@ -1,4 +1,14 @@
-"""A drop-in for ``torch.nn.utils.parametrize`` that is right where that is silently wrong."""
+"""A drop-in for ``torch.nn.utils.parametrize`` that is right where that is silently wrong.
+
+Change the import and nothing else::
+
+    import torchmanifold.parametrize as parametrize
+
+Set a parametrized tensor by assigning to it, ``layer.weight = value``: the value is copied, and if
+the assignment fails, nothing has changed.  Writing into the computed value
+(``nn.init.zeros_(layer.weight)``) has no effect on the layer and raises at the next read; a write
+through ``.data`` or a NumPy alias of it is lost unseen.
+"""
 
 from torchmanifold.parametrize.cache import cached
 from torchmanifold.parametrize.chain import ParametrizationList

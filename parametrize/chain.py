@@ -236,8 +236,6 @@ class ParametrizationList(nn.ModuleList):
             if before.changed():
                 ownership.refuse_shared(self.links(), originals)
             tensors = [new] if self.is_tensor else new
-            # A right inverse may return what it keeps.
-            tensors = [tensor.detach().clone() for tensor in tensors]
             for name, tensor in zip(self.original_names(), tensors, strict=True):
                 if name in self._parameters or name in self._buffers:
                     overwrite(getattr(self, name), tensor)
@@ -337,7 +335,7 @@ class ParametrizationList(nn.ModuleList):
         if self.is_tensor:
             # The tensor keeps its identity, which is what an optimizer knows it by.
             if new is not original:
-                overwrite(original, new.detach().clone())
+                overwrite(original, new)
             self._register("original", original)
         else:
             for i, tensor in enumerate(new):

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 def overwrite(tensor: Tensor, value: Tensor) -> None:
-    """Give ``tensor`` the value, in place, without taking the memory of ``value`` if it fits."""
+    """Give ``tensor`` the value, in place, and never the memory of ``value``."""
     with torch.no_grad():
         if tensor.shape == value.shape and tensor.dtype == value.dtype:
             tensor.copy_(value)
         else:
-            tensor.data = value
+            tensor.data = value.detach().clone()
 
 
 class State:

@@ -535,6 +535,21 @@ def test_batched_values_are_as_fresh_as_single_ones():
         assert model[0].weight.requires_grad and not model[2].weight.requires_grad
 
 
+class Switch(Shifted):
+    def forward(self, x):
+        return super().forward(x) if self.training else self.base
+
+
+def test_training_modes_are_not_mixed_in_one_call():
+    model = nn.Sequential(*(layer(map=Switch(torch.randn(3, 3))) for _ in range(2)))
+    for module in model:
+        nn.init.ones_(module.parametrizations.weight.original)
+    model[1].eval()
+    expected = [module.weight for module in model]
+    with parametrize.cached(model):
+        torch.testing.assert_close([module.weight for module in model], expected)
+
+
 def test_forward_opens_a_cache_of_its_own():
     class Twice(nn.Linear):
         def forward(self, x):
