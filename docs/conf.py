@@ -46,7 +46,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # Names that live elsewhere. No inventory is downloaded: a build needs no network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|scipy|pandas|matplotlib|click|rich|collections|typing|nn)\b.*"),
-    (r"py:.*", r"(abc|pathlib)\..*"),
+    (r"py:.*", r"(abc|contextlib|pathlib)\..*"),
     (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path)"),
     # Names from the package that gathers them; their reference is under the file's own name.
     (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
