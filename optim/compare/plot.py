@@ -94,7 +94,8 @@ def _median_and_band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
         # Below zero is as wrong as above: the point has left the manifold by that much.
         values = values.abs().clip(lower=rows["floor"])
     elif panel.y == "residual":
-        values = values.clip(lower=np.finfo(np.float64).eps)
+        # Zero has no place on a log axis: it is drawn at a hundredth of eps.
+        values = values.clip(lower=np.finfo(rows["dtype"].iloc[0]).eps / 100)
     by = rows.assign(value=values).groupby("iteration")
     band = by["value"].agg(["median", "min", "max"])
     band["x"] = by[panel.x].median()
@@ -165,10 +166,13 @@ def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure
             ax.set_xscale("log")
             if panel.log:
                 ax.set_yscale("log")
-            _references(ax, rows, panel)
             ax.set_ylabel(panel.ylabel)
         order = pd.Categorical(chosen["method"], facet)
         _legend(line[-1], chosen.assign(method=order).sort_values("method", kind="stable"), styles)
+    # Only now: the rows share their axes, and setting limits ends their growth.
+    for line in axes:
+        for ax, panel in zip(line, panels, strict=True):
+            _references(ax, rows, panel)
     for ax, panel in zip(axes[-1], panels, strict=True):
         ax.set_xlabel(panel.xlabel)
     return figure

@@ -112,3 +112,12 @@ def test_figures_are_svg(tmp_path):
     rows = made_up_rows({"a": "exp"})
     text = draw(rows, choice(rows), tmp_path)[0][1].read_text()
     assert re.search(r"<svg[^>]*>", text)
+
+
+def test_shared_axes_show_every_row(tmp_path, figures):
+    methods = {f"exp-{i}": "exp" for i in range(7)} | {f"other-{i}": "others" for i in range(5)}
+    rows = made_up_rows(methods)
+    rows.loc[rows["family"] == "others", "residual"] = 1.0
+    draw(rows, choice(rows), tmp_path)
+    low, high = figures[0].axes[-1].get_ylim()
+    assert low < 1e-7 and high >= 1.0
