@@ -329,7 +329,7 @@ def test_modes_see_every_evaluation_inside_them():
         count = 0
 
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            self.count += 1
+            self.count += "matmul" in function.__name__
             return function(*args, **kwargs or {})
 
     module = layer(map=Product())
