@@ -13,6 +13,7 @@ from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.optimizer import (
     ManifoldOptimizer,
     State,
+    carry,
     extended,
     move,
     require,
@@ -77,7 +78,7 @@ def riemannian_adam(
     if weight_decay != 0 and decoupled_weight_decay:
         d = d.add(manifold.gradient(x, x), alpha=weight_decay)
     y = move(manifold, x, d, lr)
-    return y, {**new, "exp_avg": manifold.tangent(y, mean)}
+    return y, {**new, "exp_avg": carry(manifold, x, y, mean)}
 
 
 def _correction(beta: float, step: Tensor) -> Tensor:

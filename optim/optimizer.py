@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmanifold.manifolds import Manifold, manifold_of
 from torchmanifold.optim.groups import Plan, Stack, collect, is_sharded
 
-__all__ = ["ManifoldOptimizer", "State", "extended", "move", "require", "second_moment_of"]
+__all__ = ["ManifoldOptimizer", "State", "carry", "extended", "move", "require", "second_moment_of"]
 
 State = dict[str, Tensor]
 
@@ -40,6 +40,11 @@ def move(manifold: Manifold, x: Tensor, direction: Tensor, lr: float | Tensor) -
         y = manifold.retract(x, -lr * direction)
         return torch.where((lr == 0).to(x.device, non_blocking=True), x, y)
     return x if lr == 0 else manifold.retract(x, -lr * direction)
+
+
+def carry(manifold: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The first moment `w` at `x` moved to the new point `y`; `rebase_` carries it alike."""
+    return manifold.tangent(y, w)
 
 
 def second_moment_of(manifold: Manifold, x: Tensor, g: Tensor, kind: str) -> Tensor:

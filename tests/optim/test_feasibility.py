@@ -9,6 +9,10 @@ from torch import nn
 
 import torchmanifold as tm
 
+MOVING = [
+    (tm.optim.RiemannianSGD, {"lr": 0.03, "momentum": 0.9}),
+    (tm.optim.RiemannianAdam, {"lr": 0.01}),
+]
 SIZES = (0.005, 0.05, 0.3)
 
 
@@ -50,6 +54,23 @@ def bound(x, manifold):
 def test_a_thousand_steps(manifold, shape):
     x = wander(manifold, shape, SIZES, 1000)
     assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize(("optimizer", "options"), MOVING, ids=["sgd", "adam"])
+@pytest.mark.parametrize("manifold", exact(tm.Stiefel()), ids=label)
+def test_rounding_does_not_grow(manifold, optimizer, options):
+    """On the Brockett cost, whose `sym(x'g)` is positive: a step multiplies what is off by more
+    than 1, unless the retraction mends it.
+    """
+    x = manifold.random(64, 4, generator=torch.Generator().manual_seed(0))
+    weight = nn.Parameter(x)
+    weight._manifold = manifold
+    optimizer = optimizer([weight], **options)
+    a, n = torch.linspace(1, 2, 64)[:, None], torch.arange(1.0, 5.0)
+    for _ in range(1000):
+        weight.grad = 2 * a * weight.detach() * n
+        optimizer.step()
+    assert manifold.residual(weight.detach()) <= bound(x, manifold)
 
 
 @pytest.mark.slow
