@@ -100,7 +100,8 @@ def _owner(model: nn.Module, weight: str) -> tuple[nn.Module, str]:
 def _parametrized(retraction: Retraction, every: int | None, optimizer: Any) -> Prepare:
     def prepare(model: nn.Module, weight: str, manifold: Manifold, lr: float) -> Optimizer:
         module, name = _owner(model, weight)
-        constrain(module, name, dataclasses.replace(manifold, retraction=retraction))
+        chosen = dataclasses.replace(manifold, retraction=retraction)  # type: ignore[call-arg]
+        constrain(module, name, chosen)
         stepper: Optimizer = optimizer(model.parameters(), lr=lr)
         if every is not None:
             rebase_every(model, stepper, steps=every)
