@@ -158,7 +158,7 @@ def polar(z: Tensor) -> Tensor:
         if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
             # Float64 holds the Gram matrix of float32 columns to condition 1e5.
             factors = _gram_polar(wide(z))
-            if bool((factors[1][..., 0] < 1e-5 * factors[1][..., -1]).any()):
+            if not bool((factors[1][..., 0] > 1e-5 * factors[1][..., -1]).all()):
                 factors = _svd_polar(wide(z))
         q, s, w = factors or _svd_polar(z)
     return _PolarDerivative.apply(z, q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype))
@@ -321,6 +321,8 @@ def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
     Source: Likhosherstov et al., CWY parametrization (2020), arXiv:2004.08675, theorem 1.
     """
     v = z.tril()
+    # The value does not depend on the scale, which alone could over- or underflow the norm.
+    v = v / v.detach().abs().amax(-2, keepdim=True)
     v = v / torch.linalg.vector_norm(v, dim=-2, keepdim=True)
     p = z.shape[-1]
     s = (adjoint(v) @ v).triu(1) + eye_like(v) / 2

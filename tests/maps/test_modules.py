@@ -200,6 +200,23 @@ def test_householder_is_immune_to_weight_decay() -> None:
     torch.testing.assert_close(module(free), x)
 
 
+def test_scale_does_not_matter() -> None:
+    z = torch.randn(6, 3)
+    for function in (maps.polar, maps.qr, maps.householder):
+        for size in (1e-30, 1e-20, 1e20, 1e30):
+            torch.testing.assert_close(function(size * z), function(z), rtol=1e-4, atol=1e-5)
+
+
+def test_rank_deficient_has_a_nearest_point_too() -> None:
+    for dtype in (torch.float32, torch.float64):
+        for z in (torch.zeros(4, 2, dtype=dtype), torch.ones(4, 2, dtype=dtype)):
+            z.requires_grad_()
+            q = maps.polar(z)
+            assert float(gram_residual(q.detach())) < 1e-6
+            q.sum().backward()
+            assert z.grad is not None and bool(torch.isfinite(z.grad).all())
+
+
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "expm": maps.expm,
     "expm1": maps.expm1,
