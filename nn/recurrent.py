@@ -36,11 +36,13 @@ class OrthogonalRNN(nn.Module):
     * `"modrelu"`: `sign(z) relu(|z| + b)`. With a kernel that is orthogonal and a slope that is 0
       or 1, the gradient through any number of steps does not grow.
     * `"tanh"`, `"relu"`, `"identity"`: `f(z + b)`.
-    * a function `f(z + b)` of torch's operations. It runs in a plain loop, several times slower.
+    * a function `f(z + b)` of operations of torch, which runs in a plain loop: slower, and with a
+      graph of each step in memory.
 
     A layer has one bias: `nn.RNN`'s second one, `bias_hh`, only ever is added to the first.
     All of a forward pass is computed in the dtype of the weights, under autocast too, and each
-    kernel is evaluated once. Input weights start from Kaiming's normal distribution, the bias of
+    kernel is evaluated once; `torch.compile` sees one operation a layer, and leaves packed input to
+    eager mode. Input weights start from Kaiming's normal distribution, the bias of
     modReLU from U(-0.01, 0.01), other biases from 0.
 
     Args:
@@ -190,12 +192,7 @@ class OrthogonalRNN(nn.Module):
                 `nn.RNN` raises them.
         """
         if isinstance(input, PackedSequence):
-            data, batch_sizes, order, back = input
-            hx = self._first_states(data, hx, int(batch_sizes[0]))
-            hx = hx if order is None else hx.index_select(1, order)
-            output, h_n = self._run(data, hx, batch_sizes)
-            h_n = h_n if back is None else h_n.index_select(1, back)
-            return PackedSequence(output, batch_sizes, order, back), h_n
+            return self._packed(input, hx)
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"OrthogonalRNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead"
@@ -213,6 +210,16 @@ class OrthogonalRNN(nn.Module):
             return output.squeeze(1), h_n.squeeze(1)
         output, h_n = self._run(x, hx, None)
         return output.transpose(0, 1) if self.batch_first else output, h_n
+
+    # Lengths are data: a compiled graph would break at each use of them.
+    @torch.compiler.disable
+    def _packed(self, input: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
+        data, batch_sizes, order, back = input
+        hx = self._first_states(data, hx, int(batch_sizes[0]))
+        hx = hx if order is None else hx.index_select(1, order)
+        output, h_n = self._run(data, hx, batch_sizes)
+        h_n = h_n if back is None else h_n.index_select(1, back)
+        return PackedSequence(output, batch_sizes, order, back), h_n
 
     def _first_states(self, x: Tensor, hx: Tensor | None, batch: int | None) -> Tensor:
         dtype = self.weight_ih_l0.dtype

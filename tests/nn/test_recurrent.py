@@ -253,6 +253,18 @@ def test_compiled(how, nonlinearity):
     torch.testing.assert_close(*results)
 
 
+def test_packed_input_of_a_compiled_network_runs_outside_the_graph():
+    rnn = OrthogonalRNN(3, 5, bidirectional=True)
+    packed = pack_sequence([torch.randn(n, 3) for n in (2, 5, 1)], enforce_sorted=False)
+    results = []
+    for module in (rnn, torch.compile(rnn, backend="aot_eager")):
+        rnn.zero_grad()
+        output, h_n = module(packed)
+        output.data.square().sum().backward()
+        results.append([output.data, h_n, *(p.grad.clone() for p in rnn.parameters())])
+    torch.testing.assert_close(*results)
+
+
 def test_functional_call_gives_gradients():
     rnn = OrthogonalRNN(3, 5)
     x = torch.randn(4, 2, 3)
