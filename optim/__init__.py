@@ -3,6 +3,13 @@
 from torchmanifold.optim.adam import RiemannianAdam
 from torchmanifold.optim.groups import param_groups
 from torchmanifold.optim.rebase import rebase_every
+from torchmanifold.optim.rmsprop import RiemannianRMSprop
 from torchmanifold.optim.sgd import RiemannianSGD
 
-__all__ = ["RiemannianAdam", "RiemannianSGD", "param_groups", "rebase_every"]
+__all__ = [
+    "RiemannianAdam",
+    "RiemannianRMSprop",
+    "RiemannianSGD",
+    "param_groups",
+    "rebase_every",
+]

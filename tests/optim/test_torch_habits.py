@@ -12,6 +12,7 @@ from torch import nn
 import torchmanifold as tm
 
 SGD, Adam = tm.optim.RiemannianSGD, tm.optim.RiemannianAdam
+RMSprop = tm.optim.RiemannianRMSprop
 
 #: optimizer, its options, and the options of `torch.optim`'s that it must agree with
 LIKE_TORCH = [
@@ -24,6 +25,8 @@ LIKE_TORCH = [
     (Adam, torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.1}),
     (Adam, torch.optim.Adam, {"lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1}),
     (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.0, 0.5), "eps": 1e-3, "maximize": True}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}),
 ]
 
 OURS = [
@@ -35,6 +38,8 @@ OURS = [
     (Adam, {"lr": 0.01}),
     (Adam, {"lr": 0.01, "amsgrad": True, "second_moment": "element"}),
     (Adam, {"lr": 0.01, "nonfinite": "skip", "weight_decay": 0.1}),
+    (RMSprop, {"lr": 0.01, "momentum": 0.5, "nonfinite": "skip"}),
+    (RMSprop, {"lr": 0.01, "second_moment": "element"}),
 ]
 
 
@@ -332,7 +337,7 @@ def test_missing_gradients_leave_weights_and_state_alone():
     assert not any(optimizer.state.values())
 
 
-@pytest.mark.parametrize("ours", [SGD, Adam])
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop])
 def test_closures(ours):
     model = Mixed()
     optimizer = ours(model, lr=0.01)
@@ -405,6 +410,8 @@ def test_replaced_state_is_noticed():
         (Adam, {"betas": (0.9,)}, "betas must"),
         (Adam, {"eps": -1}, "eps must"),
         (Adam, {"second_moment": "vector"}, "second_moment must be in"),
+        (RMSprop, {"alpha": 1.0}, r"alpha must be in \[0, 1\), got 1.0"),
+        (RMSprop, {"momentum": -1.0}, "momentum must be at least 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(ours, options, message):

@@ -1,0 +1,176 @@
+"""Riemannian RMSprop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.rmsprop import rmsprop
+
+from torchmanifold.manifolds import Manifold
+from torchmanifold.optim.optimizer import (
+    ManifoldOptimizer,
+    State,
+    carry,
+    extended,
+    move,
+    require,
+    second_moment_of,
+)
+
+__all__ = ["RiemannianRMSprop", "riemannian_rmsprop"]
+
+
+def riemannian_rmsprop(
+    manifold: Manifold,
+    x: Tensor,
+    egrad: Tensor,
+    state: State,
+    *,
+    lr: float | Tensor,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0,
+    momentum: float = 0,
+    maximize: bool = False,
+    second_moment: str = "matrix",
+) -> tuple[Tensor, State]:
+    """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
+
+    Args:
+        manifold: where the points lie.
+        x: the points.
+        egrad: Euclidean gradients there.
+        state: empty at the first step, then what the step before returned.
+        lr: learning rate.
+        alpha: decay of the second moment.
+        eps: added to the denominator.
+        weight_decay: strength of the pull towards zero.
+        momentum: momentum factor.
+        maximize: maximize instead of minimize.
+        second_moment: `"matrix"` or `"element"`, see `RiemannianAdam`.
+
+    Returns:
+        The new points, and the new state: `square_avg`, and `momentum_buffer` with momentum.
+    """
+    g = -egrad if maximize else egrad
+    if weight_decay != 0:
+        g = g.add(x, alpha=weight_decay)
+    g = manifold.gradient(x, g)
+    square = second_moment_of(manifold, x, g, second_moment)
+    square = torch.lerp(state.get("square_avg", torch.zeros_like(square)), square, 1 - alpha)
+    d = g / extended(square.sqrt() + eps, g)
+    if second_moment == "element":
+        d = manifold.tangent(x, d)
+    if momentum == 0:
+        return move(manifold, x, d, lr), {"square_avg": square}
+    if "momentum_buffer" in state:
+        d = d.add(state["momentum_buffer"], alpha=momentum)
+    y = move(manifold, x, d, lr)
+    return y, {"square_avg": square, "momentum_buffer": carry(manifold, x, y, d)}
+
+
+class RiemannianRMSprop(ManifoldOptimizer):
+    r"""RMSprop on manifolds: the gradient over a running average of its length.
+
+    With `g` the Riemannian gradient, `R` the retraction and `P_y` the projection to the tangent
+    space at `y`, a weight `x` of a manifold moves by
+
+        s <- alpha s + (1 - alpha) <g, g>_x,    b <- momentum b + g / (sqrt(s) + eps)
+        y  = R_x(-lr b),    b <- P_y b
+
+    The ordinary weights move exactly as under `torch.optim.RMSprop`.
+
+    Args:
+        params: a model, its parameters, groups of them, or `param_groups(model)`.
+        lr: learning rate.
+        alpha: decay of the second moment.
+        eps: added to the denominator.
+        weight_decay: adds `weight_decay x` to the Euclidean gradient.
+        momentum: momentum factor.
+        maximize: maximize instead of minimize.
+        second_moment: `"matrix"` or `"element"`, as in `RiemannianAdam`.
+        nonfinite: as in `RiemannianSGD`.
+
+    Raises:
+        ValueError: for an option out of its range.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> layer = tm.constrain(torch.nn.Linear(4, 4), "weight", tm.Stiefel(), how="riemannian")
+        >>> optimizer = tm.optim.RiemannianRMSprop(layer, lr=0.01)
+        >>> layer(torch.ones(2, 4)).sum().backward()
+        >>> optimizer.step()
+        >>> bool(tm.Stiefel().residual(layer.weight) < 1e-5)
+        True
+
+    Source: Tieleman & Hinton 2012; Becigneul & Ganea, ICLR 2019, for one number a point; Roy,
+    Mhammedi & Harandi, CVPR 2018, element-wise.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        *,
+        maximize: bool = False,
+        second_moment: str = "matrix",
+        nonfinite: str = "propagate",
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "alpha": alpha,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "maximize": maximize,
+            "second_moment": second_moment,
+            "nonfinite": nonfinite,
+        }
+        super().__init__(params, defaults)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        for name in ("eps", "weight_decay", "momentum"):
+            require(options[name] >= 0, self, name, "at least 0", options[name])
+        require(0 <= options["alpha"] < 1, self, "alpha", "in [0, 1)", options["alpha"])
+        given, kinds = options["second_moment"], ("matrix", "element")
+        require(given in kinds, self, "second_moment", f"in {kinds}", given)
+
+    def _rule(
+        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize", "second_moment")
+        options = {name: group[name] for name in names}
+        return riemannian_rmsprop(manifold, x, egrad, state, **options)
+
+    def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        names = ["square_avg", *(["momentum_buffer"] if group["momentum"] > 0 else [])]
+        for p in params:
+            state = self.state[p]
+            state.setdefault("step", torch.zeros(()))  # on the host, as in PyTorch
+            for name in names:
+                if name not in state:
+                    state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        states = [self.state[p] for p in params]
+        rmsprop(
+            params,
+            grads,
+            [s["square_avg"] for s in states],
+            [],
+            [s["momentum_buffer"] for s in states] if group["momentum"] > 0 else [],
+            [s["step"] for s in states],
+            has_complex=any(p.is_complex() for p in params),
+            lr=group["lr"],
+            alpha=group["alpha"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            maximize=group["maximize"],
+            centered=False,
+        )
