@@ -136,7 +136,7 @@ class Batch:
 
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[Stack]:
         """The weights that have gradients, stacked; by themselves those that are new."""
-        if self.stack is not None and None not in [p.grad for p in self.params]:
+        if self.stack is not None and all(p.grad is not None for p in self.params):
             if self.stack.is_intact(state):
                 return [self.stack]
         alike: dict[frozenset[str], list[Tensor]] = {}
