@@ -11,7 +11,7 @@ serves both.
 
 from importlib.metadata import version
 
-from torchmanifold import manifolds, optim, parametrize
+from torchmanifold import manifolds, nn, optim, parametrize
 from torchmanifold.manifolds import (
     QR,
     AffineInvariant,
@@ -95,6 +95,7 @@ __all__ = [
     "manifold_of",
     "manifolds",
     "maps",
+    "nn",
     "optim",
     "parametrize",
     "rebase_",

@@ -81,7 +81,8 @@ def constrain(
         except ValueError as error:
             raise ValueError(f"constrain {name!r} of {type(module).__name__}: {error}") from None
         with torch.no_grad():
-            plan.append((name, fitted, fitted.project(weight.detach())))
+            point = weight.detach()
+            plan.append((name, fitted, point if point.is_meta else fitted.project(point)))
     for name, fitted, point in plan:
         if how == "riemannian":
             _riemannian(module, name, fitted, point)

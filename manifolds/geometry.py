@@ -144,6 +144,10 @@ def _projected(manifold: Manifold, x: Tensor, z: Tensor) -> Tensor:
     return manifold.tangent(x, z)
 
 
+def _project_to_the_new(manifold: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return manifold.tangent(y, w)
+
+
 @dataclass(frozen=True)
 class MetricRule:
     """How one metric works on one manifold; the defaults are those of an embedded submanifold.
@@ -155,6 +159,7 @@ class MetricRule:
             `B_x B_x* = g^-1`: the coordinates in which gradient descent on `v` is Riemannian
             gradient descent.
         inverse_coordinates: a right inverse of `coordinates` on the tangent space.
+        carry: `(manifold, x, y, w) -> w'`, linear, from the tangent space at `x` to that at `y`.
         hessian: `(manifold, x, egrad, ehess, v) -> tangent`, where it is known.
         exp: `(manifold, x, v) -> y`, the geodesic, where it is exact.
         log: `(manifold, x, y) -> v`, its inverse, where it is exact.
@@ -165,6 +170,7 @@ class MetricRule:
     gradient: Callable[[Any, Tensor, Tensor], Tensor] = _projected
     coordinates: Callable[[Any, Tensor, Tensor], Tensor] = _projected
     inverse_coordinates: Callable[[Any, Tensor, Tensor], Tensor] = _projected
+    carry: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = _project_to_the_new
     hessian: Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor] | None = field(default=None)
     exp: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
     log: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)

@@ -201,12 +201,21 @@ class Manifold(ABC):
             self._lacks("dist")
         return self.norm(x, self.log(x, y))
 
-    def transport(self, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        """Move `w` from `x` to `retract(x, v)`, by projection to the tangent space there.
+    @in_working_precision
+    def carry(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        """Carry the tangent vector `w` from `x` to the point `y`: linear, and tangent there.
 
-        Source: Absil, Mahony & Sepulchre 2008, section 8.1.3.
+        The projection to the tangent space at `y` on embedded manifolds with the Euclidean
+        metric. Where the size of a vector depends on the point, its coordinates are kept.
         """
-        return self.tangent(self.retract(x, v), w)
+        return self.metric_rule.carry(self, x, y, w)
+
+    def transport(self, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+        """Move `w` from `x` to `retract(x, v)`: a vector transport.
+
+        Source: Absil, Mahony & Sepulchre 2008, section 8.1.
+        """
+        return self.carry(x, self.retract(x, v), w)
 
     def random_tangent(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A random tangent vector at `x` of norm 1."""

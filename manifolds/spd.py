@@ -46,6 +46,12 @@ def _congruence(factor: Tensor, s: Tensor) -> Tensor:
     return sym(factor @ s @ factor.mH)
 
 
+def _keep_coordinates(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    # Projection would leave w as it is; but where x has shrunk, the same matrix is longer, and
+    # momentum grows without bound. Of the coordinates the metric makes an isometry.
+    return M.coordinates(y, M.inverse_coordinates(x, w))
+
+
 # -- affine-invariant: everything happens at the identity, in the coordinates of a Cholesky factor
 
 
@@ -216,6 +222,7 @@ class SymmetricPositiveDefinite(Manifold):
             gradient=_affine_gradient,
             coordinates=_affine_coordinates,
             inverse_coordinates=_affine_inverse_coordinates,
+            carry=_keep_coordinates,
             hessian=_affine_hessian,
             exp=_affine_exp,
             log=_affine_log,
@@ -226,6 +233,7 @@ class SymmetricPositiveDefinite(Manifold):
             gradient=_log_gradient,
             coordinates=_log_coordinates,
             inverse_coordinates=_log_inverse_coordinates,
+            carry=_keep_coordinates,
             exp=_log_exp,
             log=_log_log,
             dist=_log_dist,
@@ -235,6 +243,7 @@ class SymmetricPositiveDefinite(Manifold):
             gradient=_bures_gradient,
             coordinates=_bures_coordinates,
             inverse_coordinates=_bures_inverse_coordinates,
+            carry=_keep_coordinates,
             exp=_bures_exp,
             log=_bures_log,
             dist=_bures_dist,

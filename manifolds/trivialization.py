@@ -25,6 +25,8 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
     if not (x.is_floating_point() or x.is_complex()):
         raise TypeError(f"{name}: expected a floating point tensor, got {x.dtype}")
     manifold.dim(tuple(x.shape))
+    if x.is_meta:  # no values yet: those that are loaded later are what they are
+        return
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise ValueError(
@@ -76,9 +78,14 @@ class Trivialization(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """The point at coordinates `v`."""
-        # Autocast would run the products in half precision and leave the manifold.
-        with torch.autocast(v.device.type, enabled=False):
-            return self.manifold.retract(self.base, self.manifold.coordinates(self.base, v))
+        if not v.is_meta and torch.is_autocast_enabled(v.device.type):
+            # It would run the products in half precision and leave the manifold.
+            with torch.autocast(v.device.type, enabled=False):
+                return self._point(v)
+        return self._point(v)
+
+    def _point(self, v: Tensor) -> Tensor:
+        return self.manifold.retract(self.base, self.manifold.coordinates(self.base, v))
 
     @torch.no_grad()
     def right_inverse(self, x: Tensor) -> Tensor:
@@ -99,6 +106,8 @@ class Trivialization(nn.Module):
     def _nearest(self, x: Tensor) -> Tensor:
         """The point nearest to `x`, which must be one up to somebody's rounding."""
         check_tensor(self.manifold, "the assigned value", x)
+        if x.is_meta:
+            return torch.empty_like(x)
         residual = float(self.manifold.residual(x).max())
         allowed = _SLACK * self.manifold.tolerance(tuple(x.shape), x.dtype)
         if not residual <= allowed:
@@ -122,9 +131,9 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
     r"""Move the base of every trivialization in `module` to the current value of its weight.
 
     The weights keep their values and their coordinates become zero. Given the optimizer that
-    moves the coordinates, first moments are carried along: `m <- B_y^-1 P_y B_x m`, with `x` and
-    `y` the old and the new base and `P_y` the projection to the tangent space. Second moments and
-    step counts stay.
+    moves the coordinates, first moments are carried along: `m <- B_y^-1 C B_x m`, with `x` and
+    `y` the old and the new base and `C` the manifold's `carry` from `x` to `y`. Second moments
+    and step counts stay.
 
     Args:
         module: a module, searched with its children; changed in place and returned.
@@ -153,7 +162,7 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         for name in _FIRST_MOMENTS:
             moment = state.get(name)
             if isinstance(moment, Tensor) and moment.shape == v.shape:
-                carried = M.tangent(new, M.coordinates(old, moment))
+                carried = M.carry(old, new, M.coordinates(old, moment))
                 moment.copy_(M.inverse_coordinates(new, carried))
         trivialization.base.copy_(new)
         v.zero_()

@@ -293,3 +293,15 @@ def test_manifold_of_checks_its_arguments():
         tm.manifold_of(nn.Linear(2, 2))
     with pytest.raises(TypeError, match="goes with a module"):
         tm.manifold_of(torch.eye(2), "weight")
+
+
+@both_ways
+def test_a_model_without_values_is_constrained_and_loaded(how):
+    """Built on the meta device, constrained, and given the values of a checkpoint."""
+    trained = tm.constrain(nn.Linear(6, 4), "weight", tm.Stiefel(), how=how)
+    with torch.device("meta"):
+        empty = nn.Linear(6, 4)
+    tm.constrain(empty, "weight", tm.Stiefel(), how=how)
+    assert empty.weight.is_meta and tm.manifold_of(empty, "weight") == tm.Transposed(tm.Stiefel())
+    empty.to_empty(device="cpu").load_state_dict(trained.state_dict())
+    torch.testing.assert_close(empty.weight, trained.weight)

@@ -222,6 +222,9 @@ def test_transport_is_tangent_and_linear(M, shape):
     moved = M.transport(x, v, a + 2 * b)
     assert close(moved, M.transport(x, v, a) + 2 * M.transport(x, v, b), 1e-12)
     assert close(M.tangent(M.retract(x, v), moved), moved, 1e-12)
+    assert close(M.carry(x, x, a), a, 1e-10)
+    if isinstance(M.metric, tm.AffineInvariant | tm.LogEuclidean):
+        assert close(M.norm(M.retract(x, v), M.transport(x, v, a)), M.norm(x, a), 1e-10)
 
 
 @over_all

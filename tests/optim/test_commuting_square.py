@@ -60,8 +60,10 @@ def both_ways(manifold, shape, **settings):
 @pytest.mark.parametrize(("manifold", "shape"), every(), ids=label)
 def test_sgd_rebased_every_step_is_riemannian_sgd(manifold, shape, settings):
     rebased, riemannian = both_ways(manifold, shape, **settings)
+    # Coordinates of Bures-Wasserstein solve a Lyapunov equation, whose condition is that of x.
+    rounding = 1e-10 if isinstance(manifold.metric, tm.BuresWasserstein) else 1e-12
     scale = riemannian.abs().max()
-    assert (rebased - riemannian).abs().max() <= 1e-12 * scale
+    assert (rebased - riemannian).abs().max() <= rounding * scale
     # It is not the square of two optimizers that stand still.
     assert (riemannian[-1] - riemannian[0]).abs().max() > 1e-3 or manifold.dim(shape) == 0
 
