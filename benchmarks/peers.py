@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 
 import geotorch
@@ -26,6 +27,14 @@ __all__ = [
 ]
 
 DISTRIBUTIONS = ("torch", "geotorch", "geoopt", "pogo-torch")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Some peers compile while they are imported, with what newer versions of torch deprecate."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def has(module: str) -> bool:
@@ -85,7 +94,8 @@ def geoopt_sgd(
         lr: learning rate.
         momentum: momentum factor.
     """
-    import geoopt
+    with _quietly():
+        import geoopt
 
     manifold = geoopt.Stiefel(canonical=canonical)
     parameters = [geoopt.ManifoldParameter(x.clone(), manifold=manifold) for x in points]
@@ -102,7 +112,8 @@ def pogo(
         lr: learning rate.
         momentum: momentum factor.
     """
-    from pogo import POGO, base
+    with _quietly():
+        from pogo import POGO, base
 
     parameters: list[Tensor] = [nn.Parameter(x.clone()) for x in points]
     return POGO(parameters, base.SGD(momentum=momentum), lr, rows=False), parameters
