@@ -10,15 +10,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import (
-    ManifoldOptimizer,
-    State,
-    carry,
-    extended,
-    move,
-    require,
-    second_moment_of,
-)
+from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.rule import State, extended, move, second_moment_of
 
 __all__ = ["RiemannianAdam", "riemannian_adam"]
 
@@ -78,7 +71,7 @@ def riemannian_adam(
     if weight_decay != 0 and decoupled_weight_decay:
         d = d.add(manifold.gradient(x, x), alpha=weight_decay)
     y = move(manifold, x, d, lr)
-    return y, {**new, "exp_avg": carry(manifold, x, y, mean)}
+    return y, {**new, "exp_avg": manifold.carry(x, y, mean)}
 
 
 def _correction(beta: float, step: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class Stack:
 
     def __init__(self, params: list[Tensor], state: MutableMapping[Tensor, Any]) -> None:
         self.params = params
-        self.states = [state[p] for p in params]
+        self.states: list[dict[str, Any]] = [state[p] for p in params]
         self.tensors: dict[str, Tensor] = {}
         self.rows: list[tuple[str, list[Tensor]]] = []
         for name in list(self.states[0]):
@@ -109,7 +109,7 @@ class Stack:
         """Does the optimizer's state still hold these rows, and nothing else?"""
         size = len(self.tensors)
         return all(
-            state.get(p) is s and len(s) == size
+            len(s) == size and state.get(p) is s
             for p, s in zip(self.params, self.states, strict=True)
         ) and all(
             s.get(name) is row

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of
 from torchmanifold.optim.groups import Plan, Stack, collect, is_sharded
+from torchmanifold.optim.rule import State, extended
 
-__all__ = ["ManifoldOptimizer", "State", "carry", "extended", "move", "require", "second_moment_of"]
-
-State = dict[str, Tensor]
+__all__ = ["ManifoldOptimizer", "require"]
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -31,30 +30,6 @@ def _require_rate(owner: object, lr: Any) -> None:
     wanted = "a number of at least 0, or a tensor with one element"
     single = lr.numel() == 1 if isinstance(lr, Tensor) else isinstance(lr, float | int)
     require(single and bool(lr >= 0), owner, "lr", wanted, lr)
-
-
-def move(manifold: Manifold, x: Tensor, direction: Tensor, lr: float | Tensor) -> Tensor:
-    """`retract(x, -lr direction)`; `x` itself, to the last bit, if the learning rate is 0."""
-    if isinstance(lr, Tensor):
-        lr = lr.squeeze()
-        y = manifold.retract(x, -lr * direction)
-        return torch.where((lr == 0).to(x.device, non_blocking=True), x, y)
-    return x if lr == 0 else manifold.retract(x, -lr * direction)
-
-
-def carry(manifold: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    """The first moment `w` at `x` moved to the new point `y`; `rebase_` carries it alike."""
-    return manifold.tangent(y, w)
-
-
-def second_moment_of(manifold: Manifold, x: Tensor, g: Tensor, kind: str) -> Tensor:
-    """`<g, g>_x`, one number a point, or the squares of the entries of `g`."""
-    return manifold.inner(x, g, g) if kind == "matrix" else (g * g.conj()).real
-
-
-def extended(numbers: Tensor, x: Tensor) -> Tensor:
-    """`numbers` with as many dimensions as `x`, to multiply it."""
-    return numbers.reshape(numbers.shape + (1,) * (x.ndim - numbers.ndim))
 
 
 class Move(NamedTuple):
@@ -129,7 +104,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                 )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step.
 
         Args:

@@ -9,15 +9,8 @@ from torch import Tensor
 from torch.optim.rmsprop import rmsprop
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import (
-    ManifoldOptimizer,
-    State,
-    carry,
-    extended,
-    move,
-    require,
-    second_moment_of,
-)
+from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.rule import State, extended, move, second_moment_of
 
 __all__ = ["RiemannianRMSprop", "riemannian_rmsprop"]
 
@@ -68,7 +61,7 @@ def riemannian_rmsprop(
     if "momentum_buffer" in state:
         d = d.add(state["momentum_buffer"], alpha=momentum)
     y = move(manifold, x, d, lr)
-    return y, {"square_avg": square, "momentum_buffer": carry(manifold, x, y, d)}
+    return y, {"square_avg": square, "momentum_buffer": manifold.carry(x, y, d)}
 
 
 class RiemannianRMSprop(ManifoldOptimizer):

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.optim.sgd import sgd
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import ManifoldOptimizer, State, carry, move, require
+from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.rule import State, move
 
 __all__ = ["RiemannianSGD", "riemannian_sgd"]
 
@@ -57,7 +58,7 @@ def riemannian_sgd(
     y = move(manifold, x, d if transported else manifold.gradient(x, d), lr)
     if momentum == 0 or buffer is None:
         return y, {}
-    return y, {"momentum_buffer": carry(manifold, x, y, buffer) if transported else buffer}
+    return y, {"momentum_buffer": manifold.carry(x, y, buffer) if transported else buffer}
 
 
 class RiemannianSGD(ManifoldOptimizer):

@@ -46,7 +46,7 @@ def train(model, optimizer, steps=12, after=lambda: None):
 
 def both_ways(manifold, shape, **settings):
     # Newton-Schulz is exact to rounding for short steps only: e^8 / 2 is left after two.
-    lr = 0.001 if isinstance(manifold.retraction, tm.NewtonSchulz) else 0.03
+    lr = 0.001 if isinstance(manifold.retraction, tm.NewtonSchulz) else 0.01
     model = Weight(manifold, shape)
     parametrized = tm.constrain(copy.deepcopy(model), "weight", manifold)
     riemannian = tm.constrain(copy.deepcopy(model), "weight", manifold, how="riemannian")
