@@ -91,12 +91,12 @@ class _View(Manifold):
     # Built once for each view: a step looks one row up.
 
     @functools.cached_property
-    def metrics(self) -> Mapping[type[Metric], MetricRule]:  # type: ignore[override]
+    def metrics(self) -> Mapping[type[Metric], MetricRule]:
         """The inner manifold's table, seen through the view."""
         return {kind: _seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
 
     @functools.cached_property
-    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:  # type: ignore[override]
+    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
         """The inner manifold's table, seen through the view."""
         return {kind: _seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
 
