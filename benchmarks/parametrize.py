@@ -98,8 +98,7 @@ def _constrain_as_torch(
 
 def _read(settings: Settings, n: int) -> Work:
     """An attribute access in inference, after the first."""
-    layers = [nn.Linear(n, n, device=settings.device) for _ in range(3)]
-    ours, theirs, raw = layers
+    ours, theirs, raw = (nn.Linear(n, n, device=settings.device) for _ in range(3))
     tm.constrain(ours, "weight", tm.SpecialOrthogonal())
     _constrain_as_torch(theirs, "weight", tm.SpecialOrthogonal())
 
