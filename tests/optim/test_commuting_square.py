@@ -65,13 +65,13 @@ def test_sgd_rebased_every_step_is_riemannian_sgd(manifold, shape, settings):
     scale = riemannian.abs().max()
     assert (rebased - riemannian).abs().max() <= rounding * scale
     # It is not the square of two optimizers that stand still.
-    assert (riemannian[-1] - riemannian[0]).abs().max() > 1e-3 or manifold.dim(shape) == 0
+    assert (riemannian[-1] - riemannian[0]).abs().max() > 1e-4
 
 
 def test_rebase_by_hand_is_rebase_every():
     manifold, shape = tm.Stiefel(), (6, 3)
     model = tm.constrain(Weight(manifold, shape), "weight", manifold)
-    sgd = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     by_hand = train(model, sgd, after=lambda: tm.rebase_(model, sgd))
     rebased, _ = both_ways(manifold, shape, momentum=0.9)
     assert torch.equal(by_hand, rebased)
@@ -80,7 +80,7 @@ def test_rebase_by_hand_is_rebase_every():
 def test_without_carrying_the_momentum_the_square_does_not_commute():
     manifold, shape = tm.Stiefel(), (6, 3)
     model = tm.constrain(Weight(manifold, shape), "weight", manifold)
-    sgd = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     uncarried = train(model, sgd, after=lambda: tm.rebase_(model))
     _, riemannian = both_ways(manifold, shape, momentum=0.9)
     assert (uncarried - riemannian).abs().max() > 1e-4
@@ -89,7 +89,7 @@ def test_without_carrying_the_momentum_the_square_does_not_commute():
 def test_without_rebasing_it_is_another_method():
     manifold, shape = tm.Stiefel(), (6, 3)
     model = tm.constrain(Weight(manifold, shape), "weight", manifold)
-    never = train(model, torch.optim.SGD(model.parameters(), lr=0.03))
+    never = train(model, torch.optim.SGD(model.parameters(), lr=0.01))
     _, riemannian = both_ways(manifold, shape)
     assert (never - riemannian).abs().max() > 1e-4
     assert torch.allclose(never[0], riemannian[0], rtol=0, atol=1e-14)  # the first step agrees
