@@ -9,7 +9,7 @@
     api           -> all; nothing else imports api
 
 and inside manifolds: linalg -> maps -> geometry -> manifold -> one file a manifold
--> combinators -> trivialization -> record -> report, constrain.
+-> combinators -> trivialization -> record -> report, averaging, constrain.
 """
 
 import ast
@@ -116,6 +116,7 @@ ORDER = {
     "trivialization": 6,
     "record": 7,
     "report": 8,
+    "averaging": 8,
     "constrain": 8,
     "": 9,  # manifolds/__init__.py gathers everything
 }
