@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds.geometry import Metric, MetricRule, Retraction, RetractionRule
+from torchmanifold.manifolds.geometry import (
+    Metric,
+    MetricRule,
+    Retraction,
+    RetractionRule,
+    projected,
+)
 from torchmanifold.manifolds.manifold import Manifold
 
 __all__ = ["Blocks", "Flattened", "Transposed"]
@@ -49,12 +55,16 @@ def _seen_metric(rule: MetricRule) -> MetricRule:
     rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
     seen: dict[str, Any] = {name: row and _Seen(row) for name, row in rows.items()}
     seen["inner"] = _SeenInner(rule.inner)
+    if rule.coordinates is projected:  # the view's own tangent projection is the same
+        seen["coordinates"] = projected
     seen["dist"] = _seen_dist if rule.dist else None
     return MetricRule(**seen)
 
 
 def _seen_retraction(rule: RetractionRule) -> RetractionRule:
-    return RetractionRule(_Seen(rule.retract), rule.order, rule.inverse and _Seen(rule.inverse))
+    return RetractionRule(
+        _Seen(rule.retract), rule.order, rule.inverse and _Seen(rule.inverse), rule.projects
+    )
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ __all__ = [
     "Quadratic",
     "Retraction",
     "RetractionRule",
+    "projected",
 ]
 
 
@@ -129,18 +130,21 @@ class RetractionRule:
         order: for each metric with which it may be paired, its order of agreement with the
             geodesic: `dist(R_x(t v), exp_x(t v)) = O(t^(order + 1))`.
         inverse: `(manifold, x, y) -> v` with `retract(x, v) = y`, where it has one.
+        projects: whether `retract(x, z)` is `retract(x, tangent(x, z))` for every tensor `z`.
     """
 
     retract: Callable[[Any, Tensor, Tensor], Tensor]
     order: Mapping[type[Metric], int]
     inverse: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    projects: bool = False
 
 
 def _embedded_inner(manifold: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return manifold.sum(u.conj() * v)
 
 
-def _projected(manifold: Manifold, x: Tensor, z: Tensor) -> Tensor:
+def projected(manifold: Manifold, x: Tensor, z: Tensor) -> Tensor:
+    """The coordinates of a submanifold with the metric of its embedding."""
     return manifold.tangent(x, z)
 
 
@@ -167,9 +171,9 @@ class MetricRule:
     """
 
     inner: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = _embedded_inner
-    gradient: Callable[[Any, Tensor, Tensor], Tensor] = _projected
-    coordinates: Callable[[Any, Tensor, Tensor], Tensor] = _projected
-    inverse_coordinates: Callable[[Any, Tensor, Tensor], Tensor] = _projected
+    gradient: Callable[[Any, Tensor, Tensor], Tensor] = projected
+    coordinates: Callable[[Any, Tensor, Tensor], Tensor] = projected
+    inverse_coordinates: Callable[[Any, Tensor, Tensor], Tensor] = projected
     carry: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = _project_to_the_new
     hessian: Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor] | None = field(default=None)
     exp: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)

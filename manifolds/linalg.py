@@ -20,6 +20,7 @@ __all__ = [
     "in_working_precision",
     "inner",
     "newton_schulz_step",
+    "polish",
     "skew",
     "sym",
     "trace",
@@ -86,6 +87,15 @@ def newton_schulz_step(y: Tensor) -> Tensor:
     too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
     """
     return y - y @ (y.mH @ y - eye_like(y)) / 2
+
+
+def polish(y: Tensor) -> Tensor:
+    """A Newton-Schulz step that differentiates as the identity.
+
+    For a `y` that is orthonormal but for its rounding, whatever it is a function of, the step is
+    the identity in exact arithmetic, and so are its derivatives.
+    """
+    return y - (y - newton_schulz_step(y)).detach()
 
 
 def in_working_precision(function: F) -> F:

@@ -16,6 +16,7 @@ from torchmanifold.manifolds.geometry import (
     MetricRule,
     Retraction,
     RetractionRule,
+    projected,
 )
 from torchmanifold.manifolds.linalg import in_working_precision
 
@@ -171,6 +172,13 @@ class Manifold(ABC):
     def retract(self, x: Tensor, v: Tensor) -> Tensor:
         """Move from `x` along the tangent vector `v`, staying on the manifold."""
         return self.retraction_rule.retract(self, x, v)
+
+    @in_working_precision
+    def trivialize(self, x: Tensor, v: Tensor) -> Tensor:
+        """`retract(x, coordinates(x, v))`: a point for every tensor `v` of the shape of `x`."""
+        if self.retraction_rule.projects and self.metric_rule.coordinates is projected:
+            return self.retraction_rule.retract(self, x, v)
+        return self.retract(x, self.coordinates(x, v))
 
     @in_working_precision
     def inverse_retract(self, x: Tensor, y: Tensor) -> Tensor:

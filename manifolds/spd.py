@@ -112,7 +112,7 @@ def _log_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _log_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return maps.spd_exp(maps.spd_log(x) + maps.d_log(x, v))
+    return sym(maps.spd_exp(maps.spd_log(x) + maps.d_log(x, v)))
 
 
 def _log_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ class SymmetricPositiveDefinite(Manifold):
         """The exponential of the symmetric part of a normal matrix of variance `1/n`."""
         n = square_side("SymmetricPositiveDefinite", shape)
         z = torch.randn(*shape, generator=generator, dtype=dtype, device=device)
-        return maps.spd_exp(sym(z) / max(n, 1) ** 0.5)
+        return sym(maps.spd_exp(sym(z) / max(n, 1) ** 0.5))
 
     def dim(self, shape: tuple[int, ...]) -> int:
         """`n (n + 1) / 2`."""

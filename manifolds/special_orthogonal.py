@@ -26,6 +26,7 @@ from torchmanifold.manifolds.linalg import (
     gram_residual,
     in_working_precision,
     newton_schulz_step,
+    polish,
     skew,
     sym,
 )
@@ -38,7 +39,7 @@ __all__ = ["SpecialOrthogonal"]
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # A group action adds the change to the point and ends in one Newton-Schulz step: without
     # the first its rounding is that of a product, without the second 4000 steps drift to 900 eps.
-    return newton_schulz_step(x + x @ maps.expm1_skew(skew(x.mH @ v)))
+    return polish(x + x @ maps.expm1_skew(skew(x.mH @ v)))
 
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return newton_schulz_step(x + x @ maps.cayley_change(skew(x.mH @ v)))
+    return polish(x + x @ maps.cayley_change(skew(x.mH @ v)))
 
 
 def _inverse_cayley(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) ->
 
 
 def _flip(x: Tensor, sign: Tensor) -> Tensor:
-    """Multiply the last column by `sign`."""
+    """Multiply the last column by `sign` (of slogdet: det underflows from n = 400 on)."""
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
 
 
@@ -102,8 +103,8 @@ class SpecialOrthogonal(Manifold):
         EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}, _inverse_cayley),
-        Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log),
+        Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}, _inverse_cayley, projects=True),
+        Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log, projects=True),
         Polar: RetractionRule(_polar, {EuclideanMetric: 2}),
         QR: RetractionRule(_qr, {EuclideanMetric: 1}),
         NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2}),
@@ -122,7 +123,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.dim(tuple(z.shape))
         u, _, vh = torch.linalg.svd(z)
-        sign = torch.linalg.det(u @ vh).sign()
+        sign = torch.linalg.slogdet(u @ vh).sign
         return newton_schulz_step(_flip(u, sign) @ vh)
 
     @in_working_precision
@@ -143,7 +144,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.dim(shape)
         q = maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
-        return _flip(q, torch.linalg.det(q).sign())
+        return _flip(q, torch.linalg.slogdet(q).sign)
 
     def dim(self, shape: tuple[int, ...]) -> int:
         """`n (n - 1) / 2`."""

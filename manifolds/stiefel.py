@@ -30,6 +30,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     inner,
     newton_schulz_step,
+    polish,
     skew,
     sym,
 )
@@ -49,7 +50,7 @@ def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     eye = eye_like(a).expand_as(a)
     block = torch.cat([torch.cat([a, -v.mH @ v], -1), torch.cat([eye, a], -1)], -2)
     first = maps.expm(block)[..., : a.shape[-1]]
-    return newton_schulz_step(torch.cat([x, v], -1) @ first @ maps.expm(-a))
+    return polish(torch.cat([x, v], -1) @ first @ maps.expm(-a))
 
 
 def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def _canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 def _canonical_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # Moves by group action, so one Newton-Schulz step is part of the definition.
-    return newton_schulz_step(maps.exp_thin(x, v))
+    return polish(maps.exp_thin(x, v))
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return newton_schulz_step(maps.cayley_thin(x, v))
+    return polish(maps.cayley_thin(x, v))
 
 
 def _polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ class Stiefel(Manifold):
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         QR: RetractionRule(_qr, {EuclideanMetric: 1, Canonical: 1}),
         Polar: RetractionRule(_polar, {EuclideanMetric: 2, Canonical: 1}),
-        Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}),
+        Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}, projects=True),
         Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}),
         NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
     }

@@ -81,11 +81,8 @@ class Trivialization(nn.Module):
         if not v.is_meta and torch.is_autocast_enabled(v.device.type):
             # It would run the products in half precision and leave the manifold.
             with torch.autocast(v.device.type, enabled=False):
-                return self._point(v)
-        return self._point(v)
-
-    def _point(self, v: Tensor) -> Tensor:
-        return self.manifold.retract(self.base, self.manifold.coordinates(self.base, v))
+                return self.manifold.trivialize(self.base, v)
+        return self.manifold.trivialize(self.base, v)
 
     @torch.no_grad()
     def right_inverse(self, x: Tensor) -> Tensor:

@@ -184,3 +184,10 @@ def test_uniform_means_uniform():
     assert r.mean(0).abs().max() < 0.02
     # The angle of a Haar rotation of 3-space has density (1 - cos t) / pi: E trace = 0.
     assert abs(float(r.diagonal(dim1=-2, dim2=-1).sum(-1).mean())) < 0.03
+
+
+def test_large_rotations_are_rotations():
+    """A determinant of 512 pivots underflows in float32; its sign does not."""
+    M = tm.SpecialOrthogonal()
+    for x in (M.random(512, 512), M.project(torch.randn(512, 512))):
+        assert M.residual(x) <= M.tolerance((512, 512), torch.float32)
