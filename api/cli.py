@@ -1,4 +1,4 @@
-"""The command line: `torchmanifold compare`, `plot` and `list`.
+"""The command line: `torchmanifold compare`, `plot`, `list` and `bench`.
 
 The commands import what they run: matplotlib and pandas are not loaded for `--help`.
 """
@@ -251,6 +251,51 @@ def list_() -> None:
     for table in tools.catalog():
         console.print(table)
         console.print()
+
+
+BENCH_EXAMPLES = """\b
+Examples:
+  torchmanifold bench parametrize
+  torchmanifold bench maps --threads 2 --json maps.json
+  torchmanifold bench maps --only "cayley*"
+"""
+
+
+@cli.command(epilog=BENCH_EXAMPLES, short_help="Measure speed beside the other libraries.")
+@click.argument("name", type=click.Choice(["maps", "optim", "parametrize"]))
+@click.option("--threads", type=int, help="Threads of PyTorch.  [default: as it is set]")
+@click.option("--repeats", type=int, help="Rounds of each piece of work.")
+@click.option("--budget", type=float, help="Seconds for each contender of each piece of work.")
+@click.option("--only", default="*", metavar="GLOB", help="The pieces of work that it matches.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all random inputs.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--quick", is_flag=True, help="Tiny sizes: does everything run?")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the table there too.")
+def bench(name: str, path: Path | None, **options: Any) -> None:
+    """Measure speed beside the other libraries, in one process, in turn.
+
+    Prints the median and quartiles of each contender's time, its ratio to ours in the same
+    round, the cost in products of the same size, and the residual. Needs the peers:
+    pip install "torchmanifold[peers]".
+    """
+    try:
+        from torchmanifold.benchmarks import BENCHMARKS
+    except ModuleNotFoundError as error:
+        _refuse(f"bench needs {error.name}: pip install 'torchmanifold[peers]'")
+    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        _refuse(f"--json {path}: there is no folder {path.parent} to write to")
+    console = _console()
+
+    def progress(rows: list[Any]) -> None:
+        console.print(f"{name}: {rows[0].work} done", soft_wrap=True)
+
+    with _one_line():
+        table = BENCHMARKS[name](progress=progress, **options)
+        if path is not None:
+            table.write_json(path)
+    click.echo(str(table))
+    if path is not None:
+        console.print(f"Results: {path}", soft_wrap=True)
 
 
 def main() -> NoReturn:

@@ -61,7 +61,7 @@ def completion() -> Problem:
 
     Example:
         >>> int(completion().data[1].sum())  # known pixels of 6144
-        3727
+        3709
     """
     photo = _photo()
     mask = (np.random.default_rng(0).random(photo.shape) < DENSITY).astype(np.float64)
