@@ -52,26 +52,33 @@ def _count_step(*_: Any) -> None:
 
 register_optimizer_step_post_hook(_count_step)
 
-_MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
+_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu")
 
 
-def _task() -> object:
-    return asyncio.current_task() if asyncio._get_running_loop() is not None else None
+# These are asked at every read, where looking up the names would take as long as the answers.
+_interpreter = torch._C._functorch.peek_interpreter_stack
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_graph_task = torch._C._current_graph_task_id
+_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
+_tracing_state = torch._C._get_tracing_state
+_running_loop = asyncio._get_running_loop
+_autocasts = torch._C._is_any_autocast_enabled
 
 
 def _place() -> tuple[object, ...]:
     """What a cache belongs to; a cache is read only where this is as it was when it was opened."""
-    interpreter = torch._C._functorch.peek_interpreter_stack()
+    interpreter = _interpreter()
     return (
         threading.get_ident(),
-        _task(),
+        _running_loop() and asyncio.current_task(),
         interpreter and interpreter.level(),
-        torch._C._len_torch_dispatch_stack(),
-        torch._C._len_torch_function_stack(),
-        torch._C._current_graph_task_id(),
-        torch._C._autograd._top_saved_tensors_default_hooks(True),
-        torch._C._get_tracing_state() is None,
+        _dispatch_modes(),
+        _function_modes(),
+        _graph_task(),
+        _saved_tensors_hooks(True),
+        _tracing_state() is None,
     )
 
 
@@ -91,10 +98,10 @@ class _Graph:
     def __init__(self, value: Tensor) -> None:
         self.spent = False
         # The hook must not hold the value: a cycle through C++ is never collected.
-        if value.requires_grad and not value.is_leaf:
-            value.register_hook(self.spend)
+        if value.grad_fn is not None:
+            value.grad_fn.register_prehook(self.spend)
 
-    def spend(self, _gradient: Tensor) -> None:
+    def spend(self, _gradients: tuple[Tensor, ...]) -> None:
         self.spent = True
 
 
@@ -111,17 +118,24 @@ class _Entry:
         self.sizes: list[tuple[dict[str, Any], int]] = []
         self.slots: list[tuple[dict[str, Any], str, Any]] = []
         self.tensors: list[tuple[Tensor, int, bool, torch.dtype]] = []
-        self._watch(chain)
+        # Of what a list knows about itself, the value depends on nothing else.
+        self.slots.append((chain.__dict__, "_changes", chain._changes))
+        self._watch_groups(chain)
 
     def _watch(self, module: nn.Module) -> None:
         state = module.__dict__
+        self.sizes.append((state, len(state)))
+        for name, item in state.items():
+            if name not in _INTERNALS:
+                self.slots.append((state, name, item))
+                if isinstance(item, Tensor):
+                    self._watch_tensor(item)
+        self._watch_groups(module)
+
+    def _watch_groups(self, module: nn.Module) -> None:
         parameters, buffers, children = _groups(module)
-        for group in (state, parameters, buffers, children):
+        for group in (parameters, buffers, children):
             self.sizes.append((group, len(group)))
-        for name in state.keys() - _MODULE_INTERNALS:
-            self.slots.append((state, name, state[name]))
-            if isinstance(state[name], Tensor):
-                self._watch_tensor(state[name])
         for group in (parameters, buffers):
             for name, tensor in group.items():
                 self.slots.append((group, name, tensor))
@@ -184,7 +198,7 @@ class Cache:
         mode = (
             torch.is_grad_enabled(),
             torch.is_inference_mode_enabled(),
-            torch._C._is_any_autocast_enabled() and _autocast(),
+            _autocasts() and _autocast(),
         )
         entry = self.entries.get((id(chain), mode))
         if entry is not None and entry.fresh():
@@ -264,24 +278,29 @@ def cached(*modules: nn.Module) -> Iterator[None]:
         _current.set(around)
 
 
-def open_for_forward() -> Cache | None:
-    """Give a module's ``forward`` a cache of its own unless the user's serves it.
-
-    Returns:
-        The cache to hand to :func:`close_after_forward`.
-    """
-    around = _current.get()
-    place = _place()
-    if around is None or not around.shared or around.place != place:
-        if around is not None and around.shared and torch._C._get_tracing_state() is not None:
-            raise RuntimeError("Cannot trace a model while caching parametrizations.")
-        _current.set(Cache(place, shared=False))
-    return around
+def serves_forward() -> bool:
+    """Whether the ``forward`` of a module needs no cache of its own: the user's serves it."""
+    cache = _current.get()
+    if cache is None or not cache.shared:
+        return False
+    if cache.place == _place():
+        return True
+    if _tracing_state() is not None:
+        raise RuntimeError("Cannot trace a model while caching parametrizations.")
+    return False
 
 
-def close_after_forward(around: Cache | None) -> None:
-    """Undo :func:`open_for_forward`."""
-    _current.set(around)
+class OwnCache:
+    """The cache of a module, for the length of its ``forward``."""
+
+    __slots__ = ("around",)
+
+    def __enter__(self) -> None:
+        self.around = _current.get()
+        _current.set(Cache(_place(), shared=False))
+
+    def __exit__(self, *_: object) -> None:
+        _current.set(self.around)
 
 
 def current() -> Cache | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ from torch import Tensor, nn
 
 from torchmanifold.parametrize import ownership
 from torchmanifold.parametrize.undo import State, all_or_nothing, overwrite
+
+# How maps and their right inverses say that they are not defined at a tensor: by a check of their
+# own, or by an error of torch about shapes or about a factorization that does not exist.
+REFUSALS = (ValueError, RuntimeError)
 
 
 class _Watch:
@@ -130,7 +135,7 @@ class ParametrizationList(nn.ModuleList):
         self.unsafe = unsafe
         self.tensor_name = "tensor"
         self.holders = 0
-        self._conversions = 0
+        self._changes = 0
         self._watch = _Watch()
 
     def _register(self, name: str, tensor: Tensor) -> None:
@@ -181,6 +186,12 @@ class ParametrizationList(nn.ModuleList):
         """Remember ``value`` as handed out."""
         self._watch.set(value)
 
+    def _forget(self) -> None:
+        """Let go of the values handed out: a write to one of them is no concern any more."""
+        # A cache sees this attribute, where it would not see `.data` of an original replaced.
+        self._changes += 1
+        self._watch.clear()
+
     def check_write(self) -> None:
         """Raise if the value handed out last was written in place since.
 
@@ -223,6 +234,8 @@ class ParametrizationList(nn.ModuleList):
                 f"cannot assign {type(value).__name__} to the parametrized tensor "
                 f"{self.tensor_name!r}, only a tensor"
             )
+        # Whoever initializes the value in place and assigns it hears of one mistake, not of two.
+        self._forget()
         originals = self.originals()
         with torch.no_grad(), all_or_nothing(self.links(), originals) as before:
             new: Any = value.detach().clone()  # a map may keep what it is given
@@ -241,7 +254,6 @@ class ParametrizationList(nn.ModuleList):
                     overwrite(getattr(self, name), tensor)
                 else:
                     setattr(self, name, tensor)  # itself parametrized
-        self._watch.clear()
 
     def _check_assigned(self, new: Any) -> None:
         if self.is_tensor and not isinstance(new, Tensor):
@@ -289,20 +301,23 @@ class ParametrizationList(nn.ModuleList):
 
     def _initialize(self, original: Tensor, before: State) -> None:
         """Find the originals for the present value of ``original``, check, and only then write."""
-        new: Any = original.detach().clone()  # a map may keep what it is given
-        given = new
+        given = original.detach().clone()  # a map may keep what it is given
         with torch.no_grad():
-            for link in reversed(self.links()):
-                if hasattr(link, "right_inverse"):
-                    try:
-                        new = link.right_inverse(new)
-                    except NotImplementedError:
-                        pass  # the identity, as for a map without right inverse
+            try:
+                new = self._invert(given)
+            except ValueError:
+                # The value cannot be kept. It becomes what the maps make of it, if that is one
+                # of their values: the skew part of a matrix, but not Cayley of one without.
+                before.restore()
+                if not self._can_start_from(given):
+                    raise
+                before.restore()
+                new = given
         if new is given:
             new = original
         self.is_tensor = isinstance(new, Tensor)
+        self.ntensors = 1 if self.is_tensor else _check_sequence(new)
         if self.is_tensor:
-            self.ntensors = 1
             for what in ("dtype", "device"):
                 old, got = getattr(original, what), getattr(new, what)
                 if old != got:
@@ -310,20 +325,6 @@ class ParametrizationList(nn.ModuleList):
                         f"When `right_inverse` outputs one tensor, it may not change the {what}.\n"
                         f"original.{what}: {old}\n"
                         f"right_inverse(original).{what}: {got}"
-                    )
-        else:
-            if not isinstance(new, Sequence):
-                raise ValueError(
-                    "'right_inverse' must return a Tensor or a Sequence of tensors "
-                    f"(list, tuple...). Got {type(new).__name__}"
-                )
-            self.ntensors = len(new)
-            for i, tensor in enumerate(new):
-                if not isinstance(tensor, Tensor):
-                    raise ValueError(
-                        "'right_inverse' must return a Tensor or a Sequence of tensors "
-                        f"(list, tuple...). Got element {i} of the sequence with type "
-                        f"{type(tensor).__name__}."
                     )
         if before.changed():
             ownership.refuse_shared(self.links(), [])
@@ -344,6 +345,21 @@ class ParametrizationList(nn.ModuleList):
                     tensor = nn.Parameter(tensor, original.requires_grad)
                 self._register(f"original{i}", tensor.requires_grad_(original.requires_grad))
 
+    def _invert(self, value: Any) -> Any:
+        """The right inverses from last to first; one that there is not is the identity."""
+        for link in reversed(self.links()):
+            if hasattr(link, "right_inverse"):
+                with suppress(NotImplementedError):
+                    value = link.right_inverse(value)
+        return value
+
+    def _can_start_from(self, given: Tensor) -> bool:
+        """Whether the maps take ``given`` to a value that they could be assigned."""
+        with suppress(*REFUSALS):
+            self._invert(self._apply_links([given]))
+            return True
+        return False
+
     def _gives(self, original: Tensor, new: Tensor, value: Tensor) -> bool:
         """Whether the maps, with their state as it is, take ``original`` to the value of ``new``.
 
@@ -353,19 +369,16 @@ class ParametrizationList(nn.ModuleList):
             return False
         before = State(self.links())
         try:
-            with torch.no_grad():
+            with torch.no_grad(), suppress(*REFUSALS):
                 return torch.equal(self._apply_links([original]), value)
-        except Exception:
-            return False  # outside the domain of the map
+            return False
         finally:
             before.restore()
 
     # Conversion and checkpoints
 
     def _apply(self, fn: Any, recurse: bool = True) -> ParametrizationList:
-        # `.data` of the originals is replaced without a trace; the cache sees this attribute.
-        self._conversions += 1
-        self._watch.clear()
+        self._forget()
         return super()._apply(fn, recurse)
 
     def identity(self) -> list[str]:
@@ -402,10 +415,27 @@ class ParametrizationList(nn.ModuleList):
             for key in [key for key in state_dict if key.startswith(prefix)]:
                 del state_dict[key]
             return
-        self._watch.clear()
+        self._forget()
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+
+def _check_sequence(new: Any) -> int:
+    """The number of originals that a right inverse gave."""
+    if not isinstance(new, Sequence):
+        raise ValueError(
+            "'right_inverse' must return a Tensor or a Sequence of tensors "
+            f"(list, tuple...). Got {type(new).__name__}"
+        )
+    for i, tensor in enumerate(new):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                "'right_inverse' must return a Tensor or a Sequence of tensors "
+                f"(list, tuple...). Got element {i} of the sequence with type "
+                f"{type(tensor).__name__}."
+            )
+    return len(new)
 
 
 def check_value(value: Any, dtype: torch.dtype, shape: torch.Size, name: str | None = None) -> None:

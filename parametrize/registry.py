@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchmanifold.parametrize import ownership, recurrent
-from torchmanifold.parametrize.cache import close_after_forward, current, open_for_forward
-from torchmanifold.parametrize.chain import ParametrizationList, check_value
+from torchmanifold.parametrize.cache import OwnCache, current, serves_forward
+from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value
 from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
 
@@ -33,8 +34,10 @@ def register_parametrization(
     The tensor moves to ``module.parametrizations[tensor_name].original`` and its name becomes a
     property with value ``parametrization(original)``.  If ``parametrization`` has a
     ``right_inverse``, the value is kept: ``original = right_inverse(tensor)`` (a sequence becomes
-    ``original0, original1, ...``); the tensor is rewritten only if it has to change.  Assigning
-    to the property goes through the right inverses too.
+    ``original0, original1, ...``); the tensor is rewritten only if it has to change.  If the right
+    inverse refuses the value by a ``ValueError``, the value becomes ``parametrization(tensor)``
+    where the right inverse takes that, such as the skew part of a matrix that was not skew.
+    Assigning to the property goes through the right inverses too.
 
     On a tensor that is parametrized already, the new map is applied last.  The value is kept
     where the right inverses of the whole chain give it back; otherwise the map is just composed.
@@ -327,14 +330,13 @@ def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
     with torch.no_grad():
         if torch.equal(chain(), value):
             return
-        try:
-            with all_or_nothing(chain.links(), tensors=chain.originals()):
-                chain.right_inverse(value)
-                tolerance = 100 * torch.finfo(value.dtype).eps
-                if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):
-                    raise ValueError("the right inverses do not round-trip")
-        except Exception:
-            pass  # composes, as the right inverse of one map need not be in the range of the other
+        # If it is refused, the maps compose: the right inverse of one need not be in the range of
+        # the other.
+        with suppress(*REFUSALS), all_or_nothing(chain.links(), tensors=chain.originals()):
+            chain.right_inverse(value)
+            tolerance = 100 * torch.finfo(value.dtype).eps
+            if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):
+                raise ValueError("the right inverses do not round-trip")
 
 
 # The class of a parametrized module
@@ -392,13 +394,10 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
 
     @functools.wraps(base.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling():
+        if torch.compiler.is_dynamo_compiling() or serves_forward():
             return base.forward(self, *args, **kwargs)
-        around = open_for_forward()
-        try:
+        with OwnCache():
             return base.forward(self, *args, **kwargs)
-        finally:
-            close_after_forward(around)
 
     def reduce_ex(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
         reduced: Any = base.__reduce_ex__(self, max(2, int(protocol)))
