@@ -25,7 +25,6 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
 )
 from torchmanifold.manifolds.linalg import (
-    eye_like,
     gram_residual,
     in_working_precision,
     inner,
@@ -45,12 +44,12 @@ def _embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: T
 
 
 def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # Edelman, Arias & Smith 1998, eq. (2.17).
+    # Zimmermann & Hueper 2022, their beta = 1: a canonical geodesic with twice the
+    # rotation of the columns, turned back once. Both factors are orthogonal, however long v is;
+    # those of Edelman, Arias & Smith 1998, eq. (2.17), are not.
     a = skew(x.mH @ v)
-    eye = eye_like(a).expand_as(a)
-    block = torch.cat([torch.cat([a, -v.mH @ v], -1), torch.cat([eye, a], -1)], -2)
-    first = maps.expm(block)[..., : a.shape[-1]]
-    return polish(torch.cat([x, v], -1) @ first @ maps.expm(-a))
+    y = maps.exp_thin(x, v + x @ a)
+    return polish(y + y @ maps.expm1_skew(-a))
 
 
 def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -113,7 +112,9 @@ class Stiefel(Manifold):
     `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
 
     Source: Edelman, Arias & Smith, The geometry of algorithms with orthogonality constraints,
-    SIAM J. Matrix Anal. Appl. 20, 1998; Wen & Yin 2013 for the Cayley retraction.
+    SIAM J. Matrix Anal. Appl. 20, 1998; Zimmermann & Hueper, Computing the Riemannian logarithm on
+    the Stiefel manifold, SIAM J. Matrix Anal. Appl. 43, 2022, for the Euclidean geodesic; Wen & Yin
+    2013 for the Cayley retraction.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -142,7 +143,7 @@ class Stiefel(Manifold):
         QR: RetractionRule(_qr, {EuclideanMetric: 1, Canonical: 1}),
         Polar: RetractionRule(_polar, {EuclideanMetric: 2, Canonical: 1}),
         Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}, projects=True),
-        Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}),
+        Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}, projects=True),
         NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
     }
 
