@@ -10,7 +10,9 @@ import pytest
 import torch
 import torch.nn.utils.parametrize as peer
 from torch import nn
+from torch.nn.utils.parametrizations import orthogonal
 
+import torchmanifold as tm
 import torchmanifold.parametrize as parametrize
 
 both = pytest.mark.parametrize("library", [parametrize, peer], ids=["ours", "torch"])
@@ -424,3 +426,263 @@ def test_assigning_no_tensor(library):
     module = linear(library, Identity())
     with pytest.raises(TypeError if library is parametrize else (ValueError, AttributeError)):
         module.weight = None
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "cached"])
+def test_a_refused_initialization_is_reported_once(inside):
+    module = linear(parametrize, tm.maps.Skew(), tm.maps.CayleyMap())
+    before = module.weight.detach().clone()
+
+    def refused():
+        with pytest.raises(ValueError, match="not orthogonal"):
+            module.weight = nn.init.ones_(module.weight)
+        assert torch.equal(module.weight, before)
+
+    if inside:
+        with parametrize.cached():
+            refused()
+    else:
+        refused()
+
+
+# A map starts from any weight, but a value that is none of its own is refused.
+
+
+@pytest.mark.parametrize("map", [tm.maps.Skew, tm.maps.Symmetric], ids=lambda map: map.__name__)
+def test_a_weight_that_is_no_value_of_the_map_becomes_one(map):
+    module = nn.Linear(3, 3)
+    before, tensor = module.weight.detach().clone(), module.weight
+    nearest = map()(before)
+    parametrize.register_parametrization(module, "weight", map())
+    assert torch.equal(module.weight, nearest)
+    with pytest.raises(ValueError, match="is not s"):
+        module.weight = before
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    assert module.weight is tensor and torch.equal(tensor, before)
+
+
+@pytest.mark.parametrize(
+    ("map", "fill"), [(tm.maps.CayleyMap, None), (tm.maps.Skew, torch.nan)], ids=["map", "nan"]
+)
+def test_a_weight_that_the_map_cannot_start_from_is_refused(map, fill):
+    module = nn.Linear(3, 3)
+    if fill is not None:
+        nn.init.constant_(module.weight, fill)
+    before = module.weight.detach().clone()
+    with pytest.raises(ValueError, match="not orthogonal|not skew"):
+        parametrize.register_parametrization(module, "weight", map())
+    assert type(module) is nn.Linear
+    torch.testing.assert_close(module.weight.detach(), before, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_bug_in_a_right_inverse_is_not_taken_for_a_refusal():
+    class Buggy(Identity):
+        def right_inverse(self, x):
+            return x.no_such_method()
+
+    for module in (nn.Linear(3, 3), linear(parametrize, Skew())):
+        with pytest.raises(AttributeError, match="no_such_method"):
+            parametrize.register_parametrization(module, "weight", Buggy())
+    assert len(module.parametrizations.weight) == 1
+
+
+# The code of PyTorch's tutorial, with only what no longer runs replaced.
+
+
+class TutorialCayley(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.register_buffer("Id", torch.eye(n))
+
+    def forward(self, x):
+        return torch.linalg.solve(self.Id - x, self.Id + x)
+
+    def right_inverse(self, x):
+        return torch.linalg.solve(self.Id + x, x - self.Id)
+
+
+@both
+@pytest.mark.parametrize("last", ["CayleyMap", "MatrixExponential"])
+def test_any_orthogonal_matrix_is_assigned_exactly_or_refused(library, last):
+    torch.manual_seed(0)
+    if library is parametrize:
+        module = linear(library, tm.maps.Skew(), getattr(tm.maps, last)())
+    else:
+        module = linear(library, Skew(), TutorialCayley(3))
+    outcomes = {"right": 0, "wrong": 0, "refused": 0}
+    for _ in range(200):
+        value = nn.init.orthogonal_(torch.empty(3, 3))
+        before = module.weight.detach().clone()
+        try:
+            module.weight = value
+        except (ValueError, RuntimeError) as error:
+            outcomes["refused"] += 1
+            if library is parametrize:
+                assert "tm.constrain" in str(error)
+                assert torch.equal(module.weight, before)
+            continue
+        right = torch.allclose(module.weight, value, atol=1e-3)
+        outcomes["right" if right else "wrong"] += 1
+    assert outcomes["right"] > 50
+    assert (outcomes["wrong"] == 0) == (library is parametrize)
+
+
+def test_what_the_maps_refuse_constrain_represents():
+    torch.manual_seed(0)
+    module = tm.constrain(nn.Linear(3, 3), "weight", tm.Stiefel())
+    half_turn = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    for value in (
+        half_turn,
+        -half_turn,
+        *(nn.init.orthogonal_(torch.empty(3, 3)) for _ in "12345"),
+    ):
+        module.weight = value
+        torch.testing.assert_close(module.weight.detach(), value, atol=1e-5, rtol=0)
+
+
+@both
+@pytest.mark.parametrize("kind", ["attribute", "buffer"])
+def test_a_mask_is_saved_and_moved_if_it_is_a_buffer(library, kind):
+    class Pruned(nn.Module):
+        def __init__(self, mask):
+            super().__init__()
+            if kind == "buffer":
+                self.register_buffer("mask", mask)
+            else:
+                self.mask = mask
+
+        def forward(self, x):
+            return self.mask * x
+
+        def right_inverse(self, x):
+            return x
+
+    module = linear(library, Pruned(torch.eye(3)))
+    travels = kind == "buffer"
+    assert ("parametrizations.weight.0.mask" in module.state_dict()) == travels
+    assert (module.double().parametrizations.weight[0].mask.dtype == torch.float64) == travels
+    module.weight = torch.ones(3, 3, dtype=torch.float64)
+    assert torch.equal(module.weight, torch.eye(3, dtype=torch.float64))
+
+
+@both
+def test_a_chain_removed_before_training_leaves_the_tensor(library):
+    module = nn.Linear(3, 3)
+    before, tensor = module.weight.detach().clone(), module.weight
+    for map in (
+        (Skew(), TutorialCayley(3))
+        if library is peer
+        else (
+            tm.maps.Skew(),
+            tm.maps.CayleyMap(),
+        )
+    ):
+        library.register_parametrization(module, "weight", map)
+    library.remove_parametrizations(module, "weight", leave_parametrized=False)
+    assert module.weight is tensor
+    assert torch.equal(tensor, before) == (library is parametrize)
+
+
+# The orthogonal maps of torch against a constrained weight.
+
+orthonormal = pytest.mark.parametrize(
+    "constrain",
+    [lambda m, **_: tm.constrain(m, "weight", tm.Stiefel()), orthogonal],
+    ids=["ours", "torch"],
+)
+
+
+def residual(weight):
+    """Distance of the rows or columns, whichever are fewer, from orthonormal."""
+    w = weight.detach().double()
+    w = w if w.shape[0] >= w.shape[1] else w.mT
+    return (w.mT @ w - torch.eye(w.shape[1], dtype=w.dtype)).norm().item()
+
+
+@orthonormal
+def test_weight_decay_does_not_destroy_the_weight(constrain):
+    torch.manual_seed(0)
+    module = constrain(nn.Linear(4, 3), orthogonal_map="householder")
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.randn(2, 4)).sum().backward()
+    optimizer.step()
+    if constrain is orthogonal:
+        assert not module.weight.any()
+    else:
+        assert residual(module.weight) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(64, 64, dtype=dtype), nn.Linear(64, 64, dtype=dtype)
+    tm.constrain(ours, "weight", tm.SpecialOrthogonal(retraction=tm.Exp()))
+    orthogonal(theirs, orthogonal_map="matrix_exp", use_trivialization=False)
+    for module in (ours, theirs):
+        with torch.no_grad():
+            module.parametrizations.weight.original.normal_()
+    assert residual(ours.weight) < 10 * torch.finfo(dtype).eps * 64**0.5
+    assert not residual(theirs.weight) < 1
+
+
+@orthonormal
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_a_weight_without_full_rank_becomes_a_point_that_learns(constrain, fill):
+    module = nn.Linear(4, 4)
+    nn.init.constant_(module.weight, fill)
+    constrain(module, orthogonal_map="matrix_exp")
+    if constrain is orthogonal:
+        assert residual(module.weight) > 0.9
+        return
+    assert residual(module.weight) < 1e-5
+    module(torch.randn(3, 4)).square().sum().backward()
+    assert module.parametrizations.weight.original.grad.abs().max() > 0
+    before = module.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"residual is .*project\(value\)"):
+        module.weight = torch.ones(4, 4)
+    assert torch.equal(module.weight, before)
+
+
+@orthonormal
+def test_assigning_a_matrix_that_is_not_orthogonal(constrain):
+    module = constrain(nn.Linear(4, 4), orthogonal_map="householder")
+    for value in (torch.ones(4, 4), torch.full((4, 4), torch.nan)):
+        if constrain is orthogonal:
+            module.weight = value
+            assert not torch.allclose(module.weight, value)
+            assert not residual(module.weight) < 1  # nor is it orthogonal
+        else:
+            with pytest.raises(ValueError, match="not on Stiefel|NaN or infinite"):
+                module.weight = value
+            assert residual(module.weight) < 1e-5
+
+
+@orthonormal
+@pytest.mark.parametrize("map", ["cayley", "matrix_exp"])
+def test_a_weight_that_is_orthogonal_already_is_kept(constrain, map):
+    module = nn.Linear(4, 4)
+    nn.init.orthogonal_(module.weight)
+    before = module.weight.detach().clone()
+    constrain(module, orthogonal_map=map, use_trivialization=False)
+    kept = torch.allclose(module.weight, before, atol=1e-5)
+    assert kept == (constrain is not orthogonal)
+
+
+@orthonormal
+@pytest.mark.parametrize("drop", [False, True], ids=["kept", "dropped"])
+def test_momentum_outlives_an_assignment_unless_it_is_dropped(constrain, drop):
+    # No layer knows the optimizers, so this is the documented way; a rebase carries the momentum.
+    torch.manual_seed(0)
+    module = constrain(nn.Linear(4, 4), orthogonal_map="matrix_exp")
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    module(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    target = tm.SpecialOrthogonal().random(4, 4)
+    if module.weight.det() < 0:
+        target[0].neg_()
+    module.weight = target
+    if drop:
+        optimizer.state.pop(module.parametrizations.weight.original)
+    optimizer.zero_grad(set_to_none=False)
+    optimizer.step()
+    assert torch.allclose(module.weight, target, atol=1e-5) == drop
