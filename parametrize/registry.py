@@ -1,13 +1,7 @@
-"""Register, query, share and remove the parametrizations of the tensors of a module.
-
-A module with parametrizations has a class of its own, a subclass of the class it had before with
-one property for each parametrized tensor.  Copies and pickles of it get classes of their own.
-"""
+"""Register, query, share and remove the parametrizations of the tensors of a module."""
 
 from __future__ import annotations
 
-import copyreg
-import functools
 from contextlib import suppress
 from typing import Any
 
@@ -17,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchmanifold.parametrize import ownership, recurrent
-from torchmanifold.parametrize.cache import OwnCache, current, serves_forward
 from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value
+from torchmanifold.parametrize.classes import chains, install, uninstall
 from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
 
@@ -77,13 +71,13 @@ def register_parametrization(
     parametrization.train(module.training)
     try:
         if is_parametrized(module, tensor_name):
-            _append(_chains(module)[tensor_name], parametrization, unsafe)
+            _append(chains(module)[tensor_name], parametrization, unsafe)
         elif tensor_name in module._buffers or tensor_name in module._parameters:
             original = _tensor_to_parametrize(module, tensor_name)
             chain = ParametrizationList([parametrization], original, unsafe=unsafe)
             if tensor_name in module._non_persistent_buffers_set and chain.is_tensor:
                 chain.register_buffer("original", original, persistent=False)
-            _install(module, tensor_name, chain)
+            install(module, tensor_name, chain)
             if not chain.is_tensor:
                 ownership.replace([original], chain.originals())
         else:
@@ -141,7 +135,7 @@ def remove_parametrizations(
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
-    chain = _chains(module)[tensor_name]
+    chain = chains(module)[tensor_name]
     if not isinstance(chain, ParametrizationList):
         return peer.remove_parametrizations(module, tensor_name, leave_parametrized)
     if not chain.is_tensor and not leave_parametrized:
@@ -166,7 +160,7 @@ def remove_parametrizations(
             tensor = nn.Parameter(value, requires_grad=trains)
         ownership.replace(originals, [tensor])
     persistent = not chain._non_persistent_buffers_set
-    _uninstall(module, tensor_name)
+    uninstall(module, tensor_name)
     if isinstance(tensor, nn.Parameter):
         module.register_parameter(tensor_name, tensor)
     else:
@@ -214,13 +208,13 @@ def transfer_parametrizations_and_params(
     """
     if not is_parametrized(from_module):
         return to_module
-    sources = _chains(from_module)
+    sources = chains(from_module)
     for name in list(sources) if tensor_name is None else [tensor_name]:
         source, links = sources[name], sources[name].links()
         if is_parametrized(to_module, name):
-            links = [*_chains(to_module)[name].links(), *links]
-            _uninstall(to_module, name)
-        _install(to_module, name, ParametrizationList.sharing(links, source))
+            links = [*chains(to_module)[name].links(), *links]
+            uninstall(to_module, name)
+        install(to_module, name, ParametrizationList.sharing(links, source))
     return to_module
 
 
@@ -242,7 +236,7 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
             prefix = f"{path}." if path else ""
             for key in [key for key in state if key.startswith(f"{prefix}parametrizations.")]:
                 del state[key]
-            for name in _chains(module):
+            for name in chains(module):
                 with torch.no_grad():
                     state[prefix + name] = getattr(module, name).detach()
     return state
@@ -277,7 +271,7 @@ def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:
             f"Cannot tie {name!r} of shape {tuple(own.shape)} and {own.dtype} to a parametrized "
             f"tensor of shape {tuple(value.shape)} and {value.dtype}"
         )
-    _install(module, name, chain)
+    install(module, name, chain)
     return module
 
 
@@ -337,134 +331,3 @@ def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
             tolerance = 100 * torch.finfo(value.dtype).eps
             if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):
                 raise ValueError("the right inverses do not round-trip")
-
-
-# The class of a parametrized module
-
-
-def _chains(module: nn.Module) -> dict[str, ParametrizationList]:
-    lists: Any = module._modules["parametrizations"]
-    return lists._modules
-
-
-def _install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
-    chain.tensor_name = name
-    if name in module._parameters or name in module._buffers:
-        delattr(module, name)
-    if not is_parametrized(module):
-        module.__class__ = _parametrized_class(type(module), [])
-        recurrent.enter(module)
-        module.parametrizations = nn.ModuleDict()
-    setattr(type(module), name, _property(name))
-    lists: Any = module.parametrizations
-    lists[name] = chain
-    chain.holders += 1
-
-
-def _uninstall(module: nn.Module, name: str) -> None:
-    delattr(type(module), name)
-    _chains(module).pop(name).holders -= 1
-    if not is_parametrized(module):
-        del module.parametrizations
-        module.__class__ = type(module).__bases__[0]
-
-
-def _property(name: str) -> property:
-    def get(self: nn.Module) -> Tensor:
-        if torch.compiler.is_dynamo_compiling():
-            return _chains(self)[name]()
-        chain = _chains(self)[name]
-        cache = current()
-        try:
-            return chain() if cache is None else cache.read(chain)
-        except AttributeError as error:
-            # Module.__getattr__ would swallow it and report that there is no such attribute.
-            raise RuntimeError(f"evaluating the parametrized tensor {name!r} failed") from error
-
-    def assign(self: nn.Module, value: Tensor) -> None:
-        if torch.jit.is_scripting():
-            raise RuntimeError("Parametrization is not working with scripting.")
-        _chains(self)[name].right_inverse(value)
-
-    return property(get, assign)
-
-
-def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Module]:
-    """A new subclass of ``base``, for one module."""
-
-    @functools.wraps(base.forward)
-    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() or serves_forward():
-            return base.forward(self, *args, **kwargs)
-        with OwnCache():
-            return base.forward(self, *args, **kwargs)
-
-    def reduce_ex(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
-        reduced: Any = base.__reduce_ex__(self, max(2, int(protocol)))
-        constructor, arguments, *state = reduced
-        if constructor is not copyreg.__newobj__:  # type: ignore[attr-defined]
-            raise TypeError(
-                f"cannot copy or pickle a parametrized {base.__name__}: it defines its own "
-                "reduction, which knows nothing of the parametrizations. Remove them first."
-            )
-        return _rebuild, (base, list(_chains(self)), *arguments[1:]), *state
-
-    def shallow_copy(self: nn.Module) -> nn.Module:
-        twin = base.__new__(base)
-        twin.__dict__.update(self.__dict__)
-        for group in ("_parameters", "_buffers", "_modules"):
-            twin.__dict__[group] = dict(self.__dict__[group])
-        del twin.parametrizations
-        for name, chain in _chains(self).items():
-            _install(twin, name, ParametrizationList.sharing(chain.links(), chain))
-        return twin
-
-    def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
-        _assign_plain_tensors(self, state_dict, prefix, error_msgs=args[-1])
-        base._load_from_state_dict(self, state_dict, prefix, *args)
-
-    namespace = {
-        "__module__": base.__module__,
-        "__doc__": base.__doc__,
-        "forward": forward,
-        "__reduce_ex__": reduce_ex,
-        "__copy__": shallow_copy,
-        "_load_from_state_dict": load,
-        **recurrent.overrides(base),
-        **{name: _property(name) for name in names},
-    }
-    if hasattr(base, "__deepcopy__"):
-
-        def deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
-            twin = base.__deepcopy__(self, memo)
-            if type(twin) is type(self):
-                twin.__class__ = _parametrized_class(base, list(_chains(self)))
-            return twin
-
-        namespace["__deepcopy__"] = deep_copy
-    return type(f"Parametrized{base.__name__}", (base,), namespace)
-
-
-def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:
-    """Start of an unpickled or copied module; its state follows."""
-    cls = _parametrized_class(base, names)
-    return base.__new__(cls, *arguments)
-
-
-def _assign_plain_tensors(
-    module: nn.Module, state_dict: Any, prefix: str, error_msgs: list[str]
-) -> None:
-    """Assign the tensors of a plain state dict, and put their coordinates in their place."""
-    for name, chain in _chains(module).items():
-        own = f"{prefix}parametrizations.{name}."
-        if not isinstance(chain, ParametrizationList):
-            continue  # registered by torch's own layer
-        if prefix + name not in state_dict or any(key.startswith(own) for key in state_dict):
-            continue
-        value = state_dict.pop(prefix + name)
-        like = chain.originals()[0]
-        try:
-            chain.right_inverse(value.to(like.device, like.dtype))
-        except Exception as error:
-            error_msgs.append(f"While assigning {prefix + name!r}: {error}")
-        state_dict.update(chain.state_dict(prefix=own))

@@ -1,0 +1,150 @@
+"""The class that a module has while some of its tensors are parametrized.
+
+It is a subclass of the class that the module had before, with one property for each parametrized
+tensor, made for this module alone.  Copies and pickles of the module get classes of their own.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.parametrize import recurrent
+from torchmanifold.parametrize.cache import OwnCache, current, serves_forward
+from torchmanifold.parametrize.chain import ParametrizationList
+
+
+def chains(module: nn.Module) -> dict[str, ParametrizationList]:
+    """The lists of the parametrized tensors of ``module`` by name; not a copy."""
+    lists: Any = module._modules.get("parametrizations")
+    return lists._modules if isinstance(lists, nn.ModuleDict) else {}
+
+
+def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
+    """Compute ``module.name`` by ``chain``, in place of the parameter or buffer of that name."""
+    chain.tensor_name = name
+    if name in module._parameters or name in module._buffers:
+        delattr(module, name)
+    if not chains(module):
+        module.__class__ = _parametrized_class(type(module), [])
+        recurrent.enter(module)
+        module.parametrizations = nn.ModuleDict()
+    setattr(type(module), name, _property(name))
+    lists: Any = module.parametrizations
+    lists[name] = chain
+    chain.holders += 1
+
+
+def uninstall(module: nn.Module, name: str) -> None:
+    """Undo :func:`install`, but for the parameter or buffer."""
+    delattr(type(module), name)
+    chains(module).pop(name).holders -= 1
+    if not chains(module):
+        del module.parametrizations
+        module.__class__ = type(module).__bases__[0]
+
+
+def _property(name: str) -> property:
+    def get(self: nn.Module) -> Tensor:
+        lists: Any = self._modules["parametrizations"]
+        chain = lists._modules[name]
+        if torch.compiler.is_dynamo_compiling():
+            return chain()
+        cache = current()
+        try:
+            return chain() if cache is None else cache.read(chain)
+        except AttributeError as error:
+            # Module.__getattr__ would swallow it and report that there is no such attribute.
+            raise RuntimeError(f"evaluating the parametrized tensor {name!r} failed") from error
+
+    def assign(self: nn.Module, value: Tensor) -> None:
+        if torch.jit.is_scripting():
+            raise RuntimeError("Parametrization is not working with scripting.")
+        chains(self)[name].right_inverse(value)
+
+    return property(get, assign)
+
+
+def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Module]:
+    """A new subclass of ``base``, for one module."""
+
+    @functools.wraps(base.forward)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling() or serves_forward():
+            return base.forward(self, *args, **kwargs)
+        with OwnCache():
+            return base.forward(self, *args, **kwargs)
+
+    def reduce_ex(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+        reduced: Any = base.__reduce_ex__(self, max(2, int(protocol)))
+        constructor, arguments, *state = reduced
+        if constructor is not copyreg.__newobj__:  # type: ignore[attr-defined]
+            raise TypeError(
+                f"cannot copy or pickle a parametrized {base.__name__}: it defines its own "
+                "reduction, which knows nothing of the parametrizations. Remove them first."
+            )
+        return _rebuild, (base, list(chains(self)), *arguments[1:]), *state
+
+    def shallow_copy(self: nn.Module) -> nn.Module:
+        twin = base.__new__(base)
+        twin.__dict__.update(self.__dict__)
+        for group in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[group] = dict(self.__dict__[group])
+        del twin.parametrizations
+        for name, chain in chains(self).items():
+            install(twin, name, ParametrizationList.sharing(chain.links(), chain))
+        return twin
+
+    def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
+        _assign_plain_tensors(self, state_dict, prefix, error_msgs=args[-1])
+        base._load_from_state_dict(self, state_dict, prefix, *args)
+
+    namespace = {
+        "__module__": base.__module__,
+        "__doc__": base.__doc__,
+        "forward": forward,
+        "__reduce_ex__": reduce_ex,
+        "__copy__": shallow_copy,
+        "_load_from_state_dict": load,
+        **recurrent.overrides(base),
+        **{name: _property(name) for name in names},
+    }
+    if hasattr(base, "__deepcopy__"):
+
+        def deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
+            twin = base.__deepcopy__(self, memo)
+            if type(twin) is type(self):
+                twin.__class__ = _parametrized_class(base, list(chains(self)))
+            return twin
+
+        namespace["__deepcopy__"] = deep_copy
+    return type(f"Parametrized{base.__name__}", (base,), namespace)
+
+
+def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:
+    """Start of an unpickled or copied module; its state follows."""
+    cls = _parametrized_class(base, names)
+    return base.__new__(cls, *arguments)
+
+
+def _assign_plain_tensors(
+    module: nn.Module, state_dict: Any, prefix: str, error_msgs: list[str]
+) -> None:
+    """Assign the tensors of a plain state dict, and put their coordinates in their place."""
+    for name, chain in chains(module).items():
+        own = f"{prefix}parametrizations.{name}."
+        if not isinstance(chain, ParametrizationList):
+            continue  # registered by torch's own layer
+        if prefix + name not in state_dict or any(key.startswith(own) for key in state_dict):
+            continue
+        value = state_dict.pop(prefix + name)
+        like = chain.originals()[0]
+        try:
+            chain.right_inverse(value.to(like.device, like.dtype))
+        except Exception as error:
+            error_msgs.append(f"While assigning {prefix + name!r}: {error}")
+        state_dict.update(chain.state_dict(prefix=own))

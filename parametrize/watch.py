@@ -1,0 +1,65 @@
+"""Notice writes to a computed tensor, which have no effect on the module that computed it."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+
+class Watch:
+    """Sees in-place writes to the last value handed out, without keeping the value alive.
+
+    An alias of the value shares its version counter; given an empty storage, it holds no memory.
+    Copies and pickles of it are empty: a copied module has handed out no value yet.
+    """
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        # One tuple, so that threads which share a module see all of it or nothing.
+        self.last: tuple[Tensor, int, int] | None = None
+
+    def __reduce__(self) -> tuple[type[Watch], tuple[()]]:
+        return Watch, ()
+
+    def set(self, value: Tensor) -> None:
+        """Watch ``value`` from now on."""
+        self.last = None
+        if (
+            type(value) is Tensor
+            and value.layout is torch.strided
+            and not value.is_inference()
+            and not _transformed()
+        ):
+            alias = value.detach()
+            alias.data = _empty(value.dtype, value.device)
+            source = value if value._base is None else value._base
+            self.last = alias, value._version, id(source)
+
+    def clear(self) -> None:
+        """Watch nothing."""
+        self.last = None
+
+    def written(self, module: nn.Module) -> bool:
+        """Whether the value was written, and is not a view of a tensor of ``module``."""
+        last = self.last
+        if last is None or last[0]._version == last[1]:
+            return False
+        return all(id(tensor) != last[2] for tensor in [*module.parameters(), *module.buffers()])
+
+
+@functools.cache
+def _empty(dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.empty(0, dtype=dtype, device=device)
+
+
+def _transformed() -> bool:
+    """Whether values are traced or belong to a function transform, which they must not outlive."""
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+    )
