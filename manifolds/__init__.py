@@ -1,6 +1,8 @@
 """Manifolds, the maps they are built from, and the ways to put a weight on one."""
 
 from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.averaging import average_
+from torchmanifold.manifolds.checkpoint import project_state_dict
 from torchmanifold.manifolds.checks import check_gradient, check_hessian, check_retraction
 from torchmanifold.manifolds.combinators import Blocks, Flattened, Transposed
 from torchmanifold.manifolds.constrain import constrain, unconstrain
@@ -67,6 +69,7 @@ __all__ = [
     "SymmetricPositiveDefinite",
     "Transposed",
     "Trivialization",
+    "average_",
     "check_gradient",
     "check_hessian",
     "check_retraction",
@@ -74,6 +77,7 @@ __all__ = [
     "is_constrained",
     "manifold_of",
     "maps",
+    "project_state_dict",
     "rebase_",
     "report",
     "stamp",

@@ -75,14 +75,13 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
             getattr(module, name).copy_(means[path])
         else:
             setattr(module, name, means[path])
-    source = dict(model.named_parameters())
+    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     for path, parameter in average.named_parameters():
         if id(parameter) not in done:
-            parameter.lerp_(source[path].to(parameter), 1 - decay)
-    source = dict(model.named_buffers())
+            parameter.lerp_(parameters[path].to(parameter), 1 - decay)
     for path, buffer in average.named_buffers():
         if id(buffer) not in done:
-            buffer.copy_(source[path])
+            buffer.copy_(buffers[path])
     return average
 
 
@@ -95,7 +94,7 @@ def _weights(model: nn.Module) -> dict[str, _Weight]:
             if name in recorded(module):
                 tensors = [getattr(module, name)]
             else:
-                chain = module.parametrizations[name]  # type: ignore[index,union-attr]
+                chain = module.parametrizations[name]
                 tensors = [*chain.parameters(), *chain.buffers()]
             if seen.isdisjoint(map(id, tensors)):
                 found[f"{prefix}.{name}".lstrip(".")] = _Weight(module, name, manifold, tensors)

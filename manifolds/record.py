@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.trivialization import Trivialization
+from torchmanifold.manifolds.trivialization import Trivialization, check_point
 from torchmanifold.parametrize import is_parametrized
 
 __all__ = ["constrained", "is_constrained", "manifold_of", "recorded", "record", "stamp", "strike"]
@@ -31,6 +31,7 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
     if "_manifolds" not in module.__dict__:
         module.__dict__["_manifolds"] = {}
         module.register_forward_pre_hook(_stamp_before_forward)
+        module.register_load_state_dict_pre_hook(_check_before_load)
         module.register_load_state_dict_post_hook(_stamp_after_load)
     recorded(module)[name] = manifold
     _stamp(module)
@@ -57,6 +58,21 @@ def _stamp_before_forward(module: nn.Module, args: Any) -> None:
     # A copy has new parameters, and is used before it is trained.
     if not torch.compiler.is_compiling():
         _stamp(module)
+
+
+def _check_before_load(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *args: Any
+) -> None:
+    """Report values off the manifold as PyTorch reports wrong shapes; the weight stays."""
+    error_msgs: list[str] = args[-1]
+    for name, manifold in recorded(module).items():
+        value = state_dict.get(prefix + name)
+        if isinstance(value, Tensor):
+            try:
+                check_point(manifold, f"the value of {prefix + name!r}", value)
+            except (TypeError, ValueError) as error:
+                error_msgs.append(f"{error} (or load project_state_dict(model, state_dict))")
+                state_dict[prefix + name] = module._parameters[name]
 
 
 def _stamp_after_load(module: nn.Module, incompatible_keys: Any) -> None:

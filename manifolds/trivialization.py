@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.parametrize import ParametrizationList
 
-__all__ = ["Trivialization", "check_tensor", "rebase_"]
+__all__ = ["Trivialization", "check_point", "check_tensor", "rebase_"]
 
 # How far from the manifold an assigned value may be, in units of `Manifold.tolerance`: what
 # other people's orthogonalizations leave in float32 is let in, another matrix is not.
@@ -31,6 +31,25 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
     if bad:
         raise ValueError(
             f"{name}: {bad} of {x.numel()} entries are NaN or infinite; initialize the weight first"
+        )
+
+
+def check_point(manifold: Manifold, name: str, x: Tensor) -> None:
+    """Refuse what is no point of the manifold, up to somebody's rounding.
+
+    Raises:
+        TypeError: if the dtype is an integer or boolean one.
+        ValueError: for shapes, NaN and infinities as in `check_tensor`, and for a large residual.
+    """
+    check_tensor(manifold, name, x)
+    if x.is_meta:
+        return
+    residual = float(manifold.residual(x).max()) if x.numel() else 0.0
+    allowed = _SLACK * manifold.tolerance(tuple(x.shape), x.dtype)
+    if not residual <= allowed:
+        raise ValueError(
+            f"{name} is not on {manifold!r}: its residual is {residual:.3g}, at most "
+            f"{allowed:.3g} is allowed; take manifold.project(value) instead"
         )
 
 
@@ -102,16 +121,9 @@ class Trivialization(nn.Module):
     @torch.no_grad()
     def _nearest(self, x: Tensor) -> Tensor:
         """The point nearest to `x`, which must be one up to somebody's rounding."""
-        check_tensor(self.manifold, "the assigned value", x)
+        check_point(self.manifold, "the assigned value", x)
         if x.is_meta:
             return torch.empty_like(x)
-        residual = float(self.manifold.residual(x).max())
-        allowed = _SLACK * self.manifold.tolerance(tuple(x.shape), x.dtype)
-        if not residual <= allowed:
-            raise ValueError(
-                f"the assigned value is not on {self.manifold!r}: its residual is {residual:.3g}, "
-                f"at most {allowed:.3g} is allowed; assign manifold.project(value) instead"
-            )
         return self.manifold.project(x)
 
     def extra_repr(self) -> str:

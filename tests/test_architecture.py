@@ -9,7 +9,7 @@
     api           -> all; nothing else imports api
 
 and inside manifolds: linalg -> maps -> geometry -> manifold -> one file a manifold
--> combinators -> trivialization -> record -> report, averaging, constrain.
+-> combinators -> trivialization -> record -> report, averaging, checkpoint, constrain.
 """
 
 import ast
@@ -117,6 +117,7 @@ ORDER = {
     "record": 7,
     "report": 8,
     "averaging": 8,
+    "checkpoint": 8,
     "constrain": 8,
     "": 9,  # manifolds/__init__.py gathers everything
 }
