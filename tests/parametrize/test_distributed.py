@@ -75,6 +75,24 @@ def sharded(rank):
     torch.testing.assert_close(full, expected())
 
 
+def own_seeds(rank):
+    """The documented way to keep processes together without buffers being sent every step."""
+    nets = []
+    for together in (True, False):
+        torch.manual_seed(rank)
+        net = nn.Linear(4, 4)
+        parametrize.register_parametrization(net, "weight", Shifted(net.weight))
+        if together:
+            for buffer in net.buffers():
+                dist.broadcast(buffer, src=0)
+        nets.append(DistributedDataParallel(net, broadcast_buffers=False))
+    for net, together in zip(nets, (True, False), strict=True):
+        train(net, batches().chunk(2, dim=1)[rank])
+        weights = [torch.empty(4, 4), torch.empty(4, 4)]
+        dist.all_gather(weights, net.module.weight.detach().contiguous())
+        assert torch.allclose(*weights) == together
+
+
 def start(rank, work, path):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
@@ -84,6 +102,6 @@ def start(rank, work, path):
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("work", [data_parallel, sharded])
+@pytest.mark.parametrize("work", [data_parallel, sharded, own_seeds])
 def test_two_processes(work, tmp_path):
     mp.spawn(start, args=(work, tmp_path / "rendezvous"), nprocs=2)
