@@ -21,7 +21,8 @@ from torchmanifold.parametrize.chain import ParametrizationList
 def chains(module: nn.Module) -> dict[str, ParametrizationList]:
     """The lists of the parametrized tensors of ``module`` by name; not a copy."""
     lists: Any = module._modules.get("parametrizations")
-    return lists._modules if isinstance(lists, nn.ModuleDict) else {}
+    found: Any = lists._modules if isinstance(lists, nn.ModuleDict) else {}
+    return found
 
 
 def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
