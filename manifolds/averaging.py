@@ -47,7 +47,7 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
         >>> layer = tm.constrain(torch.nn.Linear(4, 4), "weight", tm.SpecialOrthogonal())
         >>> average = copy.deepcopy(layer)
         >>> layer.weight = tm.SpecialOrthogonal().random(4, 4)
-        >>> _ = average_(average, layer, decay=0.9)
+        >>> _ = tm.average_(average, layer, decay=0.9)
         >>> bool(tm.SpecialOrthogonal().residual(average.weight) < 1e-5)
         True
 

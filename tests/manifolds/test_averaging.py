@@ -86,6 +86,34 @@ def test_torch_averages_coordinates_of_different_bases():
     assert not torch.allclose(ours.weight, model.weight, atol=1e-2)
 
 
+@HOW
+@pytest.mark.parametrize(
+    ("make", "manifold", "options"),
+    [
+        (lambda: nn.Linear(5, 5), tm.SymmetricPositiveDefinite(), {}),
+        (lambda: nn.Linear(5, 4), tm.FixedRank(2), {}),
+        (lambda: nn.Linear(5, 3), tm.Stiefel(), {}),
+        (lambda: nn.Linear(4, 3), tm.Sphere(), {}),
+        (lambda: nn.Conv2d(2, 12, 2), tm.Stiefel(), {"flatten": True}),
+        (lambda: nn.GRUCell(3, 4), tm.SpecialOrthogonal(), {"blocks": 3}),
+    ],
+    ids=["SPD", "FixedRank", "wide", "Sphere", "flatten", "blocks"],
+)
+def test_every_kind_of_weight(make, manifold, options, how):
+    torch.manual_seed(0)
+    average, model = make(), make()
+    name = "weight_hh" if "blocks" in options else "weight"
+    for module in (average, model):
+        tm.constrain(module, name, manifold, how=how, **options)
+    before = getattr(average, name).detach().clone()
+    average_(average, model, 0.5)
+    M = tm.manifold_of(average, name)
+    after = getattr(average, name).detach()
+    expected = M.project((before + getattr(model, name).detach()) / 2)
+    torch.testing.assert_close(after, expected, atol=1e-5, rtol=1e-4)
+    assert (M.residual(after) <= 10 * M.tolerance(tuple(after.shape), after.dtype)).all()
+
+
 def test_the_ends():
     model = network("parametrized")
     average = copy.deepcopy(model)
