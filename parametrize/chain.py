@@ -249,10 +249,10 @@ class ParametrizationList(nn.ModuleList):
             try:
                 new = self._invert(given)
             except ValueError:
-                # The value cannot be kept. It becomes what the maps make of it, if that is one
-                # of their values: the skew part of a matrix, but not Cayley of one without.
+                # The value cannot be kept. A projection starts at its projection, such as the skew
+                # part of a matrix; from other maps the tensor would become something unrelated.
                 before.restore()
-                if not self._can_start_from(given):
+                if not self._is_projection_at(given):
                     raise
                 before.restore()
                 new = given
@@ -296,11 +296,11 @@ class ParametrizationList(nn.ModuleList):
                     value = link.right_inverse(value)
         return value
 
-    def _can_start_from(self, given: Tensor) -> bool:
-        """Whether the maps take ``given`` to a value that they could be assigned."""
-        with suppress(*REFUSALS):
-            self._invert(self._apply_links([given]))
-            return True
+    def _is_projection_at(self, given: Tensor) -> bool:
+        """Whether the maps are a projection there: their value at ``given`` is where they stay."""
+        with suppress(TypeError, *REFUSALS):  # TypeError: a map of several originals
+            value = self._apply_links([given])
+            return is_close(self._apply_links([value]), value)
         return False
 
     def _gives(self, original: Tensor, new: Tensor, value: Tensor) -> bool:
@@ -362,6 +362,13 @@ class ParametrizationList(nn.ModuleList):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+
+def is_close(a: Tensor, b: Tensor) -> bool:
+    """Whether ``a`` is ``b`` up to rounding."""
+    exact = not (b.is_floating_point() or b.is_complex())
+    tolerance = 0.0 if exact else 100 * torch.finfo(b.dtype).eps
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 def _check_sequence(new: Any) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchmanifold.parametrize import ownership, recurrent
-from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value
+from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value, is_close
 from torchmanifold.parametrize.classes import chains, install, uninstall
 from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
@@ -29,8 +29,8 @@ def register_parametrization(
     property with value ``parametrization(original)``.  If ``parametrization`` has a
     ``right_inverse``, the value is kept: ``original = right_inverse(tensor)`` (a sequence becomes
     ``original0, original1, ...``); the tensor is rewritten only if it has to change.  If the right
-    inverse refuses the value by a ``ValueError``, the value becomes ``parametrization(tensor)``
-    where the right inverse takes that, such as the skew part of a matrix that was not skew.
+    inverse refuses the value by a ``ValueError``, a map that is a projection starts at the
+    projection of the tensor, such as the skew part of a matrix; other maps are refused.
     Assigning to the property goes through the right inverses too.
 
     On a tensor that is parametrized already, the new map is applied last.  The value is kept
@@ -328,6 +328,5 @@ def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
         # the other.
         with suppress(*REFUSALS), all_or_nothing(chain.links(), tensors=chain.originals()):
             chain.right_inverse(value)
-            tolerance = 100 * torch.finfo(value.dtype).eps
-            if not torch.allclose(chain(), value, rtol=tolerance, atol=tolerance):
+            if not is_close(chain(), value):
                 raise ValueError("the right inverses do not round-trip")

@@ -461,18 +461,47 @@ def test_a_weight_that_is_no_value_of_the_map_becomes_one(map):
     assert module.weight is tensor and torch.equal(tensor, before)
 
 
+class PickyFactors(Factors):
+    def right_inverse(self, z):
+        if not z.isfinite().all():
+            raise ValueError("not finite")
+        return super().right_inverse(z)
+
+
 @pytest.mark.parametrize(
-    ("map", "fill"), [(tm.maps.CayleyMap, None), (tm.maps.Skew, torch.nan)], ids=["map", "nan"]
+    ("map", "fill"),
+    [
+        (tm.maps.CayleyMap, None),
+        (tm.maps.Skew, torch.nan),
+        (tm.maps.Positive, -1.0),
+        (PickyFactors, torch.nan),
+    ],
+    ids=["off its range", "nan", "no projection", "several originals"],
 )
 def test_a_weight_that_the_map_cannot_start_from_is_refused(map, fill):
     module = nn.Linear(3, 3)
     if fill is not None:
         nn.init.constant_(module.weight, fill)
     before = module.weight.detach().clone()
-    with pytest.raises(ValueError, match="not orthogonal|not skew"):
+    with pytest.raises(ValueError, match="not orthogonal|not skew|positive|not finite"):
         parametrize.register_parametrization(module, "weight", map())
     assert type(module) is nn.Linear
     torch.testing.assert_close(module.weight.detach(), before, rtol=0, atol=0, equal_nan=True)
+
+
+def test_tensors_of_integers():
+    class Negative(nn.Module):
+        def forward(self, x):
+            return -x
+
+        def right_inverse(self, x):
+            return -x
+
+    module = nn.Module()
+    module.register_buffer("table", torch.arange(3))
+    for _ in range(2):
+        parametrize.register_parametrization(module, "table", Negative())
+        assert torch.equal(module.table, torch.arange(3))
 
 
 def test_a_bug_in_a_right_inverse_is_not_taken_for_a_refusal():
