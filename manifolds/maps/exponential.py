@@ -23,6 +23,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     skew,
 )
+from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.cayley import inverse_cayley, require_rotation
 from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
 from torchmanifold.manifolds.maps.spectral import spd_log, spectral
@@ -91,6 +92,10 @@ def _one_norm(x: Tensor) -> Tensor:
 
 def _add_product(c: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
     """`beta c + alpha x y` in one call."""
+    if x.ndim > 3:
+        batch = x.shape[:-2]
+        c, x, y = c.flatten(0, -3), x.flatten(0, -3), y.flatten(0, -3)
+        return torch.baddbmm(c, x, y, beta=beta, alpha=alpha).unflatten(0, batch)
     add = torch.addmm if x.ndim == 2 else torch.baddbmm
     return add(c, x, y, beta=beta, alpha=alpha)
 
@@ -198,7 +203,7 @@ def _polish(e: Tensor) -> Tensor:
 def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     """`exp(a) - 1` with degree and scaling read from the norm.
 
-    Returns the value, the degree, and `[a, a2, polynomial's tensors ..., E_0, E_1, ...]` for the
+    Returns the value, the degree, and `[a2, polynomial's tensors ..., E_0, E_1, ...]` for the
     scaled `a` and every squaring.
     """
     low, middle, high = _thresholds(a, skewed)
@@ -210,7 +215,7 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     bound = float(theta.amax()) if theta.numel() else 0.0
     if bound <= low:
         e, tape = _degree4(a, a2)
-        return e, 4, [a, a2, *tape]
+        return e, 4, [a2, *tape]
     if bound <= 2 * middle:
         s = _squarings(bound, middle)
         a, a2 = _scaled((a, a2), (1, 2), s)
@@ -226,7 +231,7 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
         a, a2, a3, a6 = _scaled((a, a2, a3, a6), (1, 2, 3, 6), s)
         e, tape = _degree18(a, a2, a3, a6)
         degree = 18
-    tape = [a, a2, *tape]
+    tape = [a2, *tape]
     for j in range(s):
         tape.append(e)
         e = _add_product(e, e, e, 2.0)
@@ -247,28 +252,38 @@ def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> l
     return [a * 2.0**-s, *rest]
 
 
-_TAPE = {4: 3, 8: 5, 18: 7}  # tensors on the tape before the squarings
+_TAPE = {4: 2, 8: 4, 18: 6}  # tensors on the tape before the squarings
 
 
-class _Expm1(torch.autograd.Function):
-    """`exp(A) - I`, with degree and scaling chosen from the norm (CPU)."""
+class _Expm1(MatrixFunction):
+    """`exp(A) - I`, with degree and scaling chosen from the norm (CPU); the degree; the tape."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, skewed: bool) -> Tensor:
+    def forward(a: Tensor, skewed: bool) -> tuple[Any, ...]:
         e, degree, tape = _chosen(a, skewed)
-        ctx.skewed, ctx.degree = skewed, degree
-        ctx.save_for_backward(a, *tape)
-        return e
+        return e, degree, *tape
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        original, a, a2, *tape = ctx.saved_tensors
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        a, ctx.skewed = inputs
+        _, ctx.degree, *tape = output
+        ctx.mark_non_differentiable(*tape)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(a, *tape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None]:
+        if grad is None:
+            return None, None
+        a, a2, *tape = ctx.saved_tensors
         if torch.is_grad_enabled():
             # To be differentiated again: the derivative along the gradient as an exponential.
-            g = _directional(adjoint(original), grad)
+            g = _directional(adjoint(a), grad)
         else:
-            split = _TAPE[ctx.degree] - 2
+            split = _TAPE[ctx.degree] - 1
             tape, squarings = tape[:split], tape[split:]
+            if squarings:
+                a = a * 2.0 ** -len(squarings)
             g = grad
             for e in reversed(squarings):
                 g = _add_product(_add_product(g, adjoint(e), g, 2.0), g, adjoint(e))
@@ -309,10 +324,8 @@ def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
 
 
 def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
-    if a.ndim > 3:
-        return _expm1(a.flatten(0, -3), skewed, squarings).unflatten(0, a.shape[:-2])
     if a.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _Expm1.apply(a, skewed)
+        return _Expm1.apply(a, skewed)[0]
     return _masked(a, skewed, squarings)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision
+from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.orthonormal import polar
 from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative, svd
 
@@ -28,27 +29,40 @@ def _blocks(z: Tensor) -> Tensor:
     return torch.cat([top, bottom], -2)
 
 
-class _Singular(torch.autograd.Function):
-    """`U diag(f(s)) V'`; `choose(s)` gives the new singular values and the odd function."""
+class _Singular(MatrixFunction):
+    """`U diag(f(s)) V'` for `f(s)` given by `value`.
+
+    `fit` gives the odd function, from the singular values or from the eigenvalues of `_blocks(z)`.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, choose: Callable[[Tensor], tuple[Tensor, SpectralFunction]]
-    ) -> Tensor:
+        z: Tensor,
+        value: Callable[[Tensor], Tensor],
+        fit: Callable[[Tensor], SpectralFunction],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         u, s, vh = svd(z)
-        values, ctx.function = choose(s)
-        ctx.save_for_backward(z, u, s, vh)
-        return (u * values.unsqueeze(-2)) @ vh
+        return (u * value(s).unsqueeze(-2)) @ vh, u, s, vh
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        z, _, ctx.fit = inputs
+        _, *factors = output
+        ctx.mark_non_differentiable(*factors)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(z, *factors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None]:
+        if grad is None:
+            return None, None, None
         z, u, s, vh = ctx.saved_tensors
         n, p = z.shape[-2:]
-        first = ctx.function.first
         if torch.is_grad_enabled():
             # To be differentiated again: as a function of the symmetric matrix of the blocks.
-            whole = directional_derivative(_blocks(z), _blocks(grad), ctx.function)
-            return whole[..., :n, n:], None
+            whole = directional_derivative(_blocks(z), _blocks(grad), ctx.fit)
+            return whole[..., :n, n:], None, None
+        first = ctx.fit(s).first
         x, y = s.unsqueeze(-1), s.unsqueeze(-2)
         left, right = adjoint(u) @ grad, grad @ adjoint(vh)
         e = left @ adjoint(vh)
@@ -59,7 +73,7 @@ class _Singular(torch.autograd.Function):
             g = g + ((right - u @ e) * slope.unsqueeze(-2)) @ vh
         elif n < p:
             g = g + u @ (slope.unsqueeze(-1) * (left - e @ vh))
-        return g, None
+        return g, None, None
 
 
 def _quotient(x: Tensor, y: Tensor, fx: Tensor, fy: Tensor) -> Tensor:
@@ -112,25 +126,28 @@ def truncate(z: Tensor, rank: int) -> Tensor:
     Source: Eckart and Young, Psychometrika 1 (1936); Vandereycken, Low-rank matrix completion
     by Riemannian optimization, SIAM J. Optim. 23 (2013).
     """
+    everything = rank >= min(z.shape[-2:])
 
-    def choose(s: Tensor) -> tuple[Tensor, SpectralFunction]:
-        values = s * (torch.arange(s.shape[-1], device=s.device) < rank)
-        if rank >= s.shape[-1]:
+    def value(s: Tensor) -> Tensor:
+        return s * (torch.arange(s.shape[-1], device=s.device) < rank)
+
+    def fit(spectrum: Tensor) -> SpectralFunction:
+        if everything:
             # Every singular value is kept, also a zero one; the map is the identity.
-            return values, SpectralFunction(
+            return SpectralFunction(
                 lambda x: x,
                 lambda x, y: torch.ones_like(x + y),
                 lambda x, y, z: torch.zeros_like(x + y + z),
             )
-        cut = (s[..., rank - 1] + s[..., rank]) / 2
+        cut = spectrum.topk(rank + 1).values[..., rank - 1 :].mean(-1)
 
         def kept(x: Tensor) -> Tensor:
             return x.abs() > cut.reshape(cut.shape + (1,) * (x.ndim - cut.ndim))
 
         # All kept points lie on one line through zero, whatever their sign.
-        return values, _piecewise_linear(lambda x: x * kept(x), lambda x: kept(x).long())
+        return _piecewise_linear(lambda x: x * kept(x), lambda x: kept(x).long())
 
-    return _Singular.apply(z, choose)
+    return _Singular.apply(z, value, fit)[0]
 
 
 @in_working_precision
@@ -155,10 +172,10 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
     Source: Bhatia, Matrix Analysis (1997), chapter IX.
     """
 
-    def choose(s: Tensor) -> tuple[Tensor, SpectralFunction]:
+    def fit(spectrum: Tensor) -> SpectralFunction:
         # The square matrix of the blocks has zero eigenvalues of rounding size, which must not
         # be taken for small singular values.
-        noise = 100 * torch.finfo(s.dtype).eps * s[..., :1]
+        noise = 100 * torch.finfo(spectrum.dtype).eps * spectrum.amax(-1, keepdim=True)
 
         def sign(x: Tensor) -> Tensor:
             zero = x.abs() <= noise.reshape(noise.shape + (1,) * (x.ndim - noise.ndim))
@@ -174,9 +191,9 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
             # Without a lower bound the two pieces in the middle are one, through zero.
             return number if low > 0 else torch.where(size < high, 9, number)
 
-        return s.clamp(low, high), _piecewise_linear(value, piece)
+        return _piecewise_linear(value, piece)
 
-    return _Singular.apply(z, choose)
+    return _Singular.apply(z, lambda s: s.clamp(low, high), fit)[0]
 
 
 class LowRank(nn.Module):

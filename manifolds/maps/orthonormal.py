@@ -10,6 +10,7 @@ A Gram matrix squares the condition. It is formed in float32 only where it is ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torchmanifold.manifolds.linalg import (
     newton_schulz_step,
     sym,
 )
+from torchmanifold.manifolds.maps.batching import MatrixFunction, everywhere
 from torchmanifold.manifolds.maps.spectral import eigh, reads_values, solve_lyapunov, svd
 
 __all__ = [
@@ -39,21 +41,35 @@ __all__ = [
 ]
 
 
-class _PolarDerivative(torch.autograd.Function):
-    """Returns `q`, the polar factor of `z = q h`, with its derivative in `z`.
+_Polar = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
+_QRFactors = tuple[Tensor, Tensor]  # q and r
+
+
+class _PolarDerivative(MatrixFunction):
+    """The polar factor `q` of `z = q h`, with its derivative in `z`.
+
+    `factors` computes it of `z`, or of the tensors that follow, whose sum is `z`.
 
     With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
     singular values stand in the denominators, never differences. `h = W diag(s) W'` is at hand.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, q: Tensor, s: Tensor, w: Tensor) -> Tensor:
-        q = q.view_as(q)
-        ctx.save_for_backward(z, q, s, w)
-        return q
+    def forward(z: Tensor, factors: Callable[..., _Polar], *of: Tensor) -> _Polar:
+        return factors(*of or (z,))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _Polar) -> None:
+        ctx.arguments = len(inputs)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(inputs[0], *output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        none = (None,) * (ctx.arguments - 1)
+        if grad is None:
+            return None, *none
         z, q, s, w = ctx.saved_tensors
         c = adjoint(q) @ grad
         square = z.shape[-1] == z.shape[-2]  # no normal space
@@ -62,42 +78,47 @@ class _PolarDerivative(torch.autograd.Function):
             g = q @ solve_lyapunov(h, c - adjoint(c))
             if not square:
                 g = g + torch.linalg.solve_ex(h, grad - q @ c, left=False).result
-            return g, None, None, None
+            return g, *none
         total = s.unsqueeze(-1) + s.unsqueeze(-2)
         rotated = adjoint(w) @ (c - adjoint(c)) @ w
         # A vanishing singular value has no direction to turn in.
         x = w @ (rotated / total.masked_fill(total == 0, torch.inf)) @ adjoint(w)
         if square:
-            return q @ x, None, None, None
+            return q @ x, *none
         inverse = (w / s.masked_fill(s == 0, torch.inf).unsqueeze(-2)) @ adjoint(w)
-        return (grad - q @ c) @ inverse + q @ x, None, None, None
+        return (grad - q @ c) @ inverse + q @ x, *none
 
 
-class _QRDerivative(torch.autograd.Function):
-    """Returns `q`, the orthonormal factor of `z = q r` with positive diagonal, with its derivative.
+class _QRDerivative(MatrixFunction):
+    """The orthonormal factor `q` of `z = q r` with positive diagonal, with its derivative in `z`.
 
+    `factors` computes it of `z`, or of the tensors that follow, whose sum is `z`.
     With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, q: Tensor, r: Tensor) -> Tensor:
-        q = q.view_as(q)
-        ctx.save_for_backward(z, q, r)
-        return q
+    def forward(z: Tensor, factors: Callable[..., _QRFactors], *of: Tensor) -> _QRFactors:
+        return factors(*of or (z,))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _QRFactors) -> None:
+        ctx.arguments = len(inputs)
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(inputs[0], *output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        none = (None,) * (ctx.arguments - 1)
+        if grad is None:
+            return None, *none
         z, q, r = ctx.saved_tensors
         if torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
         c = (adjoint(q) @ grad).triu()
         c = c - torch.diag_embed(c.diagonal(dim1=-2, dim2=-1)) / 2
         inner = grad - q @ (c + adjoint(c))
-        return (
-            torch.linalg.solve_triangular(adjoint(r), inner, upper=False, left=False),
-            None,
-            None,
-        )
+        return torch.linalg.solve_triangular(adjoint(r), inner, upper=False, left=False), *none
 
 
 def wide(x: Tensor) -> Tensor:
@@ -115,10 +136,7 @@ def is_short(excess: Tensor) -> bool:
 def is_long(v: Tensor) -> bool:
     """Is `v` a step so long that it wants float64, where that may be read and is to be had?"""
     single = v.dtype in (torch.float32, torch.complex64)
-    return single and reads_values(v) and not bool((frobenius(v) <= 10).all())
-
-
-_Polar = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
+    return single and reads_values(v) and not everywhere(frobenius(v) <= 10)
 
 
 def _svd_polar(z: Tensor) -> _Polar:
@@ -131,6 +149,17 @@ def _gram_polar(z: Tensor) -> _Polar:
     values, w = eigh(adjoint(z) @ z)
     s = values.clamp_min(0).sqrt()
     return z @ ((w / s.unsqueeze(-2)) @ adjoint(w)), s, w
+
+
+def _polar_factors(z: Tensor) -> _Polar:
+    factors = None
+    if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
+        # Float64 holds the Gram matrix of float32 columns to condition 1e5.
+        factors = _gram_polar(wide(z))
+        if not bool((factors[1][..., 0] > 1e-5 * factors[1][..., -1]).all()):
+            factors = _svd_polar(wide(z))
+    q, s, w = factors or _svd_polar(z)
+    return q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype)
 
 
 @in_working_precision
@@ -153,15 +182,14 @@ def polar(z: Tensor) -> Tensor:
 
     Source: Higham, Functions of Matrices (2008), chapter 8.
     """
-    with torch.no_grad():
-        factors = None
-        if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
-            # Float64 holds the Gram matrix of float32 columns to condition 1e5.
-            factors = _gram_polar(wide(z))
-            if not bool((factors[1][..., 0] > 1e-5 * factors[1][..., -1]).all()):
-                factors = _svd_polar(wide(z))
-        q, s, w = factors or _svd_polar(z)
-    return _PolarDerivative.apply(z, q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype))
+    return _PolarDerivative.apply(z, _polar_factors)[0]
+
+
+def _qr_factors(z: Tensor) -> _QRFactors:
+    q, r = torch.linalg.qr(z)
+    diagonal = r.diagonal(dim1=-2, dim2=-1)
+    phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())
+    return q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1)
 
 
 @in_working_precision
@@ -183,17 +211,26 @@ def qr(z: Tensor) -> Tensor:
     Source: Walter, Lehmann and Lamour, On evaluating higher-order derivatives of the QR
     decomposition, Optim. Methods Softw. 27 (2012).
     """
-    with torch.no_grad():
-        q, r = torch.linalg.qr(z)
-        diagonal = r.diagonal(dim1=-2, dim2=-1)
-        phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())
-        q, r = q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1)
-    return _QRDerivative.apply(z, q, r)
+    return _QRDerivative.apply(z, _qr_factors)[0]
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
     r = torch.linalg.cholesky_ex(gram, upper=True).L
     return torch.linalg.solve_triangular(r, z, upper=True, left=False), r
+
+
+def _qr_step_factors(x: Tensor, v: Tensor) -> _QRFactors:
+    if reads_values(v):
+        z = x + v
+        gram = adjoint(z) @ z
+        if is_short(gram - eye_like(z)):
+            return _cholesky_qr(z, gram)
+    z = wide(x) + wide(v)
+    q, r = _cholesky_qr(z, adjoint(z) @ z)
+    if z.dtype == v.dtype:  # nothing was gained: a second pass
+        q, second = _cholesky_qr(q, adjoint(q) @ q)
+        r = second @ r
+    return q.to(v.dtype), r.to(v.dtype)
 
 
 @in_working_precision
@@ -220,19 +257,22 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
     example 4.1.3; Yamamoto et al., Roundoff error analysis of the CholeskyQR2 algorithm,
     ETNA 44 (2015).
     """
-    z = x + v
-    with torch.no_grad():
-        gram = adjoint(z) @ z if reads_values(z) else None
-        if gram is not None and is_short(gram - eye_like(z)):
-            q, r = _cholesky_qr(z, gram)
-        else:
-            total = wide(x) + wide(v)
-            q, r = _cholesky_qr(total, adjoint(total) @ total)
-            if total.dtype == z.dtype:  # nothing was gained: a second pass
-                q, second = _cholesky_qr(q, adjoint(q) @ q)
-                r = second @ r
-            q, r = q.to(z.dtype), r.to(z.dtype)
-    return _QRDerivative.apply(z, q, r)
+    return _QRDerivative.apply(x + v, _qr_step_factors, x, v)[0]
+
+
+def _polar_step_factors(x: Tensor, v: Tensor) -> _Polar:
+    if reads_values(v):
+        z = x + v
+        excess = adjoint(z) @ z - eye_like(z)
+        if is_short(excess):
+            # The change (I + excess)^(-1/2) - I is small, and so is its rounding.
+            values, w = eigh(excess)
+            change = torch.expm1(torch.log1p(values) / -2)
+            return z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w)), (1 + values).sqrt(), w
+    q, s, w = _gram_polar(wide(x) + wide(v))
+    if q.dtype == v.dtype:  # nothing was gained: a second pass
+        q = newton_schulz_step(q)
+    return q.to(v.dtype), s.to(v.real.dtype), w.to(v.dtype)
 
 
 @in_working_precision
@@ -257,21 +297,7 @@ def polar_step(x: Tensor, v: Tensor) -> Tensor:
     Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
     example 4.1.3.
     """
-    z = x + v
-    with torch.no_grad():
-        excess = adjoint(z) @ z - eye_like(z) if reads_values(z) else None
-        if excess is not None and is_short(excess):
-            # The change (I + excess)^(-1/2) - I is small, and so is its rounding.
-            values, w = eigh(excess)
-            change = torch.expm1(torch.log1p(values) / -2)
-            q = z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w))
-            s = (1 + values).sqrt()
-        else:
-            q, s, w = _gram_polar(wide(x) + wide(v))
-            if q.dtype == z.dtype:  # nothing was gained: a second pass
-                q = newton_schulz_step(q)
-            q, s, w = q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype)
-    return _PolarDerivative.apply(z, q, s, w)
+    return _PolarDerivative.apply(x + v, _polar_step_factors, x, v)[0]
 
 
 @in_working_precision

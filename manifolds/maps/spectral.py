@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision, sym
+from torchmanifold.manifolds.maps.batching import MatrixFunction
 
 __all__ = [
     "Cholesky",
@@ -54,6 +55,15 @@ class SpectralFunction:
     first: Callable[[Tensor, Tensor], Tensor]
     second: Callable[[Tensor, Tensor, Tensor], Tensor]
     positive: bool = False
+
+
+# A spectral function, or one whose pieces depend on all the values, `(*batch, n)`. It is fitted
+# to them where it is evaluated: a closure over a tensor would escape the transforms of torch.func.
+Spectrum = SpectralFunction | Callable[[Tensor], SpectralFunction]
+
+
+def _at(function: Spectrum, values: Tensor) -> SpectralFunction:
+    return function if isinstance(function, SpectralFunction) else function(values)
 
 
 def _second(
@@ -176,33 +186,61 @@ def _pairs(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.unsqueeze(-1), values.unsqueeze(-2)
 
 
-class _Spectral(torch.autograd.Function):
+class _Eigen(MatrixFunction):
+    """Eigenvalues and eigenvectors, without derivative."""
+
+    @staticmethod
+    def forward(s: Tensor, function: Spectrum | None) -> tuple[Tensor, Tensor]:
+        if isinstance(function, SpectralFunction):
+            return _eigh(s, function)
+        return eigh(s)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(*output)
+
+
+class _Spectral(MatrixFunction):
     """`f(S)`; the derivative is self-adjoint, so backward is the derivative along the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, s: Tensor, function: SpectralFunction) -> Tensor:
+    def forward(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor, Tensor]:
         values, vectors = _eigh(s, function)
-        ctx.function = function
-        ctx.save_for_backward(s, values, vectors)
-        return (vectors * function.value(values).unsqueeze(-2)) @ adjoint(vectors)
+        result = (vectors * function.value(values).unsqueeze(-2)) @ adjoint(vectors)
+        return result, values, vectors
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        s, ctx.function = inputs
+        _, values, vectors = output
+        ctx.mark_non_differentiable(values, vectors)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(s, values, vectors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None]:
+        if grad is None:
+            return None, None
         s, values, vectors = ctx.saved_tensors
         return _SpectralDerivative.apply(s, grad, values, vectors, ctx.function), None
 
 
-class _SpectralDerivative(torch.autograd.Function):
+class _SpectralDerivative(MatrixFunction):
     """`Df(S)[E] = U (f[l_i, l_j] * (U'EU)) U'`, differentiable in `S` and `E`."""
+
+    vectors = (2,)
 
     @staticmethod
     def forward(
-        ctx: Any, s: Tensor, e: Tensor, values: Tensor, vectors: Tensor, function: SpectralFunction
+        s: Tensor, e: Tensor, values: Tensor, vectors: Tensor, function: Spectrum
     ) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(s, e, values, vectors)
         rotated = _conjugate(adjoint(vectors), e)
-        return _conjugate(vectors, function.first(*_pairs(values)) * rotated)
+        return _conjugate(vectors, _at(function, values).first(*_pairs(values)) * rotated)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.function = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -215,24 +253,24 @@ class _SpectralDerivative(torch.autograd.Function):
         return grad_s, grad_e, None, None, None
 
 
-class _SpectralSecond(torch.autograd.Function):
+class _SpectralSecond(MatrixFunction):
     """`D^2 f(S)[A, B]`, differentiable in `A` and `B`; in `S` differentiation ends, loudly."""
+
+    vectors = (3,)
 
     @staticmethod
     def forward(
-        ctx: Any,
-        s: Tensor,
-        a: Tensor,
-        b: Tensor,
-        values: Tensor,
-        vectors: Tensor,
-        function: SpectralFunction,
+        s: Tensor, a: Tensor, b: Tensor, values: Tensor, vectors: Tensor, function: Spectrum
     ) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(s, a, b, values, vectors)
+        fitted = _at(function, values)
         a, b = (_conjugate(adjoint(vectors), x) for x in (a, b))
-        inner = _contract(function, values, a, b) + _contract(function, values, b, a)
+        inner = _contract(fitted, values, a, b) + _contract(fitted, values, b, a)
         return _conjugate(vectors, inner)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.function = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -267,7 +305,7 @@ def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) 
 @in_working_precision
 def apply_spectral(s: Tensor, function: SpectralFunction) -> Tensor:
     """Apply a `SpectralFunction` to the symmetric part of `s`, `(*batch, n, n)`."""
-    return _Spectral.apply(sym(s), function)
+    return _Spectral.apply(sym(s), function)[0]
 
 
 def spectral(s: Tensor, f: Callable[[Tensor], Tensor], df: Callable[[Tensor], Tensor]) -> Tensor:
@@ -382,10 +420,10 @@ def spd_inv_sqrt(p: Tensor) -> Tensor:
 
 
 @in_working_precision
-def directional_derivative(s: Tensor, e: Tensor, function: SpectralFunction) -> Tensor:
+def directional_derivative(s: Tensor, e: Tensor, function: Spectrum) -> Tensor:
     """Derivative of a function of a symmetric matrix at `s` along `e`, `(*batch, n, n)`."""
     s = sym(s)
-    values, vectors = _eigh(s.detach(), function)
+    values, vectors = _Eigen.apply(s.detach(), function)
     return _SpectralDerivative.apply(s, e, values, vectors, function)
 
 
@@ -427,25 +465,28 @@ def d_log(p: Tensor, e: Tensor) -> Tensor:
     return directional_derivative(p, e, LOG)
 
 
-class _Lyapunov(torch.autograd.Function):
+class _Lyapunov(MatrixFunction):
+    """Solution of `X P + P X = U`, given eigenvalues and eigenvectors of `P`."""
+
+    vectors = (2,)
+
     @staticmethod
-    def forward(ctx: Any, p: Tensor, u: Tensor) -> Tensor:
-        values, vectors = eigh(p)
+    def forward(p: Tensor, u: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
         total = values.unsqueeze(-1) + values.unsqueeze(-2)
         # Where p is singular the equation fixes nothing: take the least solution.
         inverse = total.masked_fill_(total == 0, torch.inf).reciprocal_()
-        x = _conjugate(vectors, inverse * _conjugate(adjoint(vectors), u))
-        ctx.save_for_backward(p, x, inverse, vectors)
-        return x
+        return _conjugate(vectors, inverse * _conjugate(adjoint(vectors), u))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        p, x, inverse, vectors = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            z = _Lyapunov.apply(p, grad)
-        else:
-            z = _conjugate(vectors, inverse * _conjugate(adjoint(vectors), grad))
-        return -sym(adjoint(x) @ z + z @ adjoint(x)), z
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        p, _, values, vectors = inputs
+        ctx.save_for_backward(p, output, values, vectors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        p, x, values, vectors = ctx.saved_tensors
+        z = _Lyapunov.apply(p, grad, values, vectors)
+        return -sym(adjoint(x) @ z + z @ adjoint(x)), z, None, None
 
 
 @in_working_precision
@@ -467,7 +508,8 @@ def solve_lyapunov(p: Tensor, u: Tensor) -> Tensor:
 
     Source: Bhatia, Matrix Analysis (1997), section VII.2.
     """
-    return _Lyapunov.apply(sym(p), u)
+    p = sym(p)
+    return _Lyapunov.apply(p, u, *_Eigen.apply(p.detach(), None))
 
 
 def _require_positive_definite(p: Tensor, name: str) -> None:

@@ -45,3 +45,49 @@ def test_compiles_as_one_graph(M, shape):
         (grad,) = torch.autograd.grad((out * weights).sum(), v)
         results.append((out.detach(), grad))
     torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9)
+
+
+@over_variants
+def test_function_transforms(M, shape):
+    """`grad` through `functional_call` is autograd's gradient; `vmap` is the loop."""
+    holder = Holder(M, shape)
+    T = holder.parametrizations.weight[0]
+    weights = torch.arange(T.base.numel(), dtype=torch.float64).reshape(shape)
+
+    def loss(v: torch.Tensor) -> torch.Tensor:
+        values = {"parametrizations.weight.original": v}
+        out = torch.func.functional_call(holder, values, torch.ones((), dtype=torch.float64))
+        return (out * weights).sum()
+
+    generator = torch.Generator().manual_seed(2)
+    many = 0.1 * torch.randn(3, *shape, dtype=torch.float64, generator=generator)
+    each = torch.stack([T(v) for v in many])
+    torch.testing.assert_close(torch.func.vmap(T)(many), each, rtol=1e-9, atol=1e-9)
+    gradients = torch.func.vmap(torch.func.grad(loss))(many)
+    for v, gradient in zip(many, gradients, strict=True):
+        v = v.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(v), v)
+        torch.testing.assert_close(torch.func.grad(loss)(v), expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-7)
+
+
+def test_gradients_for_each_sample():
+    layer = tm.constrain(nn.Linear(5, 3).double(), "weight", tm.Stiefel())
+    inputs = torch.randn(4, 5, dtype=torch.float64)
+    v = layer.parametrizations.weight.original
+
+    def loss(v: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        out = torch.func.functional_call(layer, {"parametrizations.weight.original": v}, x)
+        return out.square().sum()
+
+    samples = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(v.detach(), inputs)
+    for x, gradient in zip(inputs, samples, strict=True):
+        (expected,) = torch.autograd.grad(layer(x).square().sum(), v)
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_forward_mode_is_refused_not_zero():
+    """Custom derivatives have no forward mode; a tangent that is silently zero would be wrong."""
+    T = tm.Trivialization(tm.Stiefel(), torch.eye(3, 2))
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        torch.func.jvp(T, (torch.zeros(3, 2),), (torch.ones(3, 2),))

@@ -1,0 +1,82 @@
+"""What lets the derivatives of the maps be transformed by `torch.func`.
+
+A `torch.autograd.Function` of this package computes its value in `forward`, where tensors are
+plain under every transform, so that an algorithm may be chosen from their values. What its
+backward pass needs beside the arguments and the value are further outputs without derivative.
+Its matrices have leading batch dimensions; `torch.func.vmap` adds one in front.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["MatrixFunction", "everywhere"]
+
+
+class MatrixFunction(torch.autograd.Function):
+    """A `torch.autograd.Function` of matrices in the last two dimensions, ready for `torch.func`.
+
+    All tensor outputs must depend on all tensor arguments together, so that all are batched
+    where one argument is. Forward mode raises, because there is no `jvp`.
+
+    Attributes:
+        vectors: positions of the arguments that are vectors, `(*batch, n)`, not matrices.
+    """
+
+    vectors: ClassVar[tuple[int, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep the signature of `forward`: PyTorch asks in every call, and finding it is slow."""
+        super().__init_subclass__(**kwargs)
+        forward: Any = cls.forward
+        forward.__signature__ = inspect.signature(forward)
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
+        """Move the mapped dimension to the front of the batch dimensions."""
+        batch = [
+            x.ndim - (d is not None) - (1 if i in cls.vectors else 2)
+            for i, (x, d) in enumerate(zip(inputs, in_dims, strict=True))
+            if isinstance(x, Tensor)
+        ]
+        most, left = max(batch), iter(batch)
+        arguments = []
+        for x, d in zip(inputs, in_dims, strict=True):
+            if isinstance(x, Tensor):
+                missing = most - next(left)
+                if d is not None:
+                    # In front of the batch dimensions that others have and this one lacks.
+                    x = x.movedim(d, 0)[(slice(None), *(None,) * missing)]
+            arguments.append(x)
+        output = cls.apply(*arguments)
+        if isinstance(output, Tensor):
+            return output, 0
+        return output, tuple(0 if isinstance(x, Tensor) else None for x in output)
+
+
+class _All(torch.autograd.Function):
+    """`x.all()`, over the mapped dimension of `vmap` too: a tensor that can be read."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.all()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor) -> tuple[Tensor, None]:
+        return _All.apply(x), None
+
+
+def everywhere(condition: Tensor) -> bool:
+    """`bool(condition.all())`, for a whole batch of `torch.func.vmap` at once."""
+    try:
+        return bool(condition.all())
+    except RuntimeError:  # one value for each element of the batch
+        return bool(_All.apply(condition))
