@@ -363,7 +363,7 @@ def _require_tall(z: Tensor, name: str) -> None:
             f"{name}.right_inverse: expected (*, n, p) with n >= p, got shape {tuple(z.shape)}; "
             "transpose a wide matrix"
         )
-    if not torch.isfinite(z).all():
+    if not z.is_meta and not torch.isfinite(z).all():
         raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
 
 

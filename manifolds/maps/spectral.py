@@ -513,6 +513,8 @@ def solve_lyapunov(p: Tensor, u: Tensor) -> Tensor:
 
 
 def _require_positive_definite(p: Tensor, name: str) -> None:
+    if p.is_meta:
+        return
     if not torch.isfinite(p).all():
         raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
     if p.ndim < 2 or p.shape[-1] != p.shape[-2]:
