@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import CASES, label, variants
 from torch import nn
+from torch.func import functional_call, grad, vmap
 
 import torchmanifold as tm
 
@@ -91,3 +92,26 @@ def test_forward_mode_is_refused_not_zero():
     T = tm.Trivialization(tm.Stiefel(), torch.eye(3, 2))
     with pytest.raises((RuntimeError, NotImplementedError)):
         torch.func.jvp(T, (torch.zeros(3, 2),), (torch.ones(3, 2),))
+
+
+LINEAR = [(M, shape) for M, shape in VARIANTS if len(shape) == 2]
+
+
+@pytest.mark.parametrize(("M", "shape"), LINEAR, ids=label)
+def test_gradients_of_each_sample(M, shape):
+    generator = torch.Generator().manual_seed(2)
+    layer = nn.Linear(shape[1], shape[0], dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(M.random(*shape, generator=generator, dtype=torch.float64))
+    tm.constrain(layer, "weight", M)
+    inputs = torch.randn(3, shape[1], dtype=torch.float64, generator=generator)
+    parameters = {name: p.detach() for name, p in layer.named_parameters()}
+
+    def loss(parameters: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return functional_call(layer, parameters, (x,)).square().sum()
+
+    each = vmap(grad(loss), in_dims=(None, 0))(parameters, inputs)
+    for i, x in enumerate(inputs):
+        expected = torch.autograd.grad(layer(x).square().sum(), list(layer.parameters()))
+        for (name, _), g in zip(layer.named_parameters(), expected, strict=True):
+            torch.testing.assert_close(each[name][i], g, rtol=1e-9, atol=1e-9)
