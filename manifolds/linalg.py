@@ -14,11 +14,13 @@ from torch import Tensor
 
 __all__ = [
     "adjoint",
+    "determinant_sign",
     "eye_like",
     "frobenius",
     "gram_residual",
     "in_working_precision",
     "inner",
+    "inverse",
     "newton_schulz_step",
     "polish",
     "skew",
@@ -87,6 +89,28 @@ def newton_schulz_step(y: Tensor) -> Tensor:
     too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
     """
     return y - y @ (y.mH @ y - eye_like(y)) / 2
+
+
+def _alone(x: Tensor) -> bool:
+    # PyTorch 2.13 with MKL and several threads breaks the LU factorization of a batch from
+    # n = 150 on: pivots out of range, or a crash of the process.
+    return x.ndim > 2 and x.shape[-1] > 128 and x.device.type == "cpu" and x.numel() > 0
+
+
+def inverse(x: Tensor) -> Tensor:
+    """Inverse of the last two dimensions, without a host synchronization."""
+    if not _alone(x):
+        return torch.linalg.inv_ex(x).inverse
+    each = [torch.linalg.inv_ex(matrix).inverse for matrix in x.flatten(0, -3)]
+    return torch.stack(each).reshape(x.shape)
+
+
+def determinant_sign(x: Tensor) -> Tensor:
+    """Sign of the determinant, `(*batch,)`; the determinant itself underflows in float32."""
+    if not _alone(x):
+        return torch.linalg.slogdet(x).sign
+    each = [torch.linalg.slogdet(matrix).sign for matrix in x.flatten(0, -3)]
+    return torch.stack(each).reshape(x.shape[:-2])
 
 
 def polish(y: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
 )
 from torchmanifold.manifolds.linalg import (
+    determinant_sign,
     gram_residual,
     in_working_precision,
     newton_schulz_step,
@@ -72,7 +73,7 @@ def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) ->
 
 
 def _flip(x: Tensor, sign: Tensor) -> Tensor:
-    """Multiply the last column by `sign` (of slogdet: det underflows from n = 400 on)."""
+    """Multiply the last column by `sign`."""
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
 
 
@@ -112,7 +113,7 @@ class SpecialOrthogonal(Manifold):
 
     def residual(self, x: Tensor) -> Tensor:
         """`||x'x - I||_F`, plus 2 where the determinant is not positive."""
-        sign = torch.linalg.slogdet(x.detach().to(torch.float64)).sign
+        sign = determinant_sign(x.detach().to(torch.float64))
         return gram_residual(x) + 2 * (sign < 0)
 
     @in_working_precision
@@ -123,7 +124,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.dim(tuple(z.shape))
         u, _, vh = torch.linalg.svd(z)
-        sign = torch.linalg.slogdet(u @ vh).sign
+        sign = determinant_sign(u @ vh)
         return newton_schulz_step(_flip(u, sign) @ vh)
 
     @in_working_precision
@@ -144,7 +145,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.dim(shape)
         q = maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
-        return _flip(q, torch.linalg.slogdet(q).sign)
+        return _flip(q, determinant_sign(q))
 
     def dim(self, shape: tuple[int, ...]) -> int:
         """`n (n - 1) / 2`."""

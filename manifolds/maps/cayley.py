@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
     adjoint,
+    determinant_sign,
     eye_like,
     gram_residual,
     in_working_precision,
+    inverse,
     skew,
 )
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
@@ -38,7 +40,7 @@ def cayley(a: Tensor) -> Tensor:
     Math. Program. 142 (2013), section 2.
     """
     eye = eye_like(a)
-    return 2 * torch.linalg.inv_ex(eye - a / 2).inverse - eye
+    return 2 * inverse(eye - a / 2) - eye
 
 
 @in_working_precision
@@ -59,7 +61,7 @@ def cayley_change(a: Tensor) -> Tensor:
                 [-1., -1.]])
     """
     # (I - A/2)^-1 A: the inverse commutes with A, and its derivative is products alone.
-    return torch.linalg.inv_ex(eye_like(a) - a / 2).inverse @ a
+    return inverse(eye_like(a) - a / 2) @ a
 
 
 @in_working_precision
@@ -79,7 +81,7 @@ def inverse_cayley(q: Tensor) -> Tensor:
                 [-2.,  0.]])
     """
     eye = eye_like(q)
-    return skew(2 * torch.linalg.solve_ex(eye + q, q - eye).result)
+    return skew(2 * inverse(eye + q) @ (q - eye))
 
 
 @in_working_precision
@@ -112,7 +114,7 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
     t = skew(overlap) / 2 - adjoint(normal) @ normal / 4
-    b = torch.linalg.inv_ex(eye_like(t) - t).inverse
+    b = inverse(eye_like(t) - t)
     return x + (x @ (2 * b @ t) + normal @ b)
 
 
@@ -165,7 +167,7 @@ def require_rotation(q: Tensor, name: str) -> None:
         "Use tm.constrain(module, name, tm.SpecialOrthogonal()) or tm.Stiefel(), which move the "
         "base point and represent it exactly."
     )
-    if not q.is_complex() and (torch.linalg.slogdet(q).sign < 0).any():
+    if not q.is_complex() and (determinant_sign(q) < 0).any():
         raise ValueError(
             f"{name}.right_inverse: the matrix has determinant -1, so no skew matrix maps to it. "
             + remedy

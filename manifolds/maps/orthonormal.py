@@ -21,6 +21,7 @@ from torchmanifold.manifolds.linalg import (
     eye_like,
     frobenius,
     in_working_precision,
+    inverse,
     newton_schulz_step,
     sym,
 )
@@ -77,7 +78,7 @@ class _PolarDerivative(MatrixFunction):
             h = sym(adjoint(q) @ z)
             g = q @ solve_lyapunov(h, c - adjoint(c))
             if not square:
-                g = g + torch.linalg.solve_ex(h, grad - q @ c, left=False).result
+                g = g + (grad - q @ c) @ inverse(h)
             return g, *none
         total = s.unsqueeze(-1) + s.unsqueeze(-2)
         rotated = adjoint(w) @ (c - adjoint(c)) @ w
@@ -85,8 +86,8 @@ class _PolarDerivative(MatrixFunction):
         x = w @ (rotated / total.masked_fill(total == 0, torch.inf)) @ adjoint(w)
         if square:
             return q @ x, *none
-        inverse = (w / s.masked_fill(s == 0, torch.inf).unsqueeze(-2)) @ adjoint(w)
-        return (grad - q @ c) @ inverse + q @ x, *none
+        divided = (w / s.masked_fill(s == 0, torch.inf).unsqueeze(-2)) @ adjoint(w)
+        return (grad - q @ c) @ divided + q @ x, *none
 
 
 class _QRDerivative(MatrixFunction):
