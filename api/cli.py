@@ -154,11 +154,18 @@ def compare(
     runs.jsonl (every recorded step), summary.csv, figures (SVG and PNG) and report.html, one
     page that needs no network.
     """
-    for name, value in (("--steps", steps), ("--seeds", seeds), ("--workers", workers)):
+    limits = (("--steps", steps, 10**7), ("--seeds", seeds, 10**4), ("--workers", workers, 10**3))
+    for name, value, most in limits:
         if value is not None and value < 1:
             _refuse(f"{name} must be at least 1, got {value}")
+        if value is not None and value > most:
+            _refuse(f"{name} must be at most {most}, got {value}")
     if seed < 0:
         _refuse(f"--seed must not be negative, got {seed}")
+    if seed >= 2**32:
+        _refuse(f"--seed must be below 2**32, got {seed}")
+    if rates and max(rates) > 1e6:
+        _refuse(f"--lr must be at most 1e6, got {max(rates)}")
     if resume and out is None:
         _refuse("--resume needs --out, the folder of the run that was interrupted")
     if device == "cuda" and not torch.cuda.is_available():
@@ -237,7 +244,13 @@ def plot(results: Path) -> None:
 
     console = _console()
     with _one_line():
-        summary = tools.redraw(tools.Results(results))
+        try:
+            summary = tools.redraw(tools.Results(results))
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            _refuse(
+                f"{results}: settings.json or runs.jsonl is not what compare writes "
+                f"({type(error).__name__}: {error})"
+            )
     console.print(tools.table(summary))
     console.print(f"Results: {results / 'report.html'}", soft_wrap=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.combinators import Blocks, Flattened, Transposed
 from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.record import constrained, record, recorded, strike
+from torchmanifold.manifolds.record import constrained, manifold_of, record, recorded, strike
 from torchmanifold.manifolds.trivialization import Trivialization, check_tensor
 from torchmanifold.parametrize import (
     is_parametrized,
@@ -76,10 +76,13 @@ def constrain(
             )
         weight = getattr(module, name)
         fitted = _fit(module, name, manifold, weight, blocks, flatten)
-        try:
-            check_tensor(fitted, f"constrain: {name}", weight)
-        except ValueError as error:
-            raise ValueError(f"constrain {name!r} of {type(module).__name__}: {error}") from None
+        check_tensor(fitted, f"constrain: {name!r} of {type(module).__name__}", weight)
+        other = manifold_of(weight)
+        if other not in (None, fitted):
+            raise ValueError(
+                f"constrain: {name!r} of {type(module).__name__} is a parameter that another "
+                f"module shares and keeps on {other!r}; it cannot be on {fitted!r} as well"
+            )
         with torch.no_grad():
             point = weight.detach()
             plan.append((name, fitted, point if point.is_meta else fitted.project(point)))
@@ -106,6 +109,12 @@ def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
         if not names and is_parametrized(module, pattern):
             names = [pattern]
         if not names:
+            if "." in pattern:
+                raise ValueError(
+                    f"constrain: {pattern!r} names a weight of a submodule; pass the submodule: "
+                    f"constrain(model.get_submodule({pattern.rpartition('.')[0]!r}), "
+                    f"{pattern.rpartition('.')[2]!r}, ...)"
+                )
             near = difflib.get_close_matches(pattern, free, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {free}"
             raise ValueError(
@@ -127,7 +136,7 @@ def _fit(
     gates = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3}
     count = next((k for kind, k in gates.items() if isinstance(module, kind)), 1)
     stacked = name.startswith("weight_hh") and count > 1
-    if stacked and blocks is None and not isinstance(manifold, Blocks):
+    if stacked and blocks != count and not isinstance(manifold, Blocks):
         raise ValueError(
             f"constrain: {name!r} of {type(module).__name__} has shape {tuple(weight.shape)}: "
             f"{count} gates stacked; pass blocks={count} to constrain each by itself"

@@ -107,6 +107,7 @@ def inverse(x: Tensor) -> Tensor:
 
 def determinant_sign(x: Tensor) -> Tensor:
     """Sign of the determinant, `(*batch,)`; the determinant itself underflows in float32."""
+    x = x.float() if x.dtype in _HALF else x
     if not _alone(x):
         return torch.linalg.slogdet(x).sign
     each = [torch.linalg.slogdet(matrix).sign for matrix in x.flatten(0, -3)]

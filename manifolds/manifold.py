@@ -134,6 +134,7 @@ class Manifold(ABC):
         total = x.flatten(-self.event_ndim).sum(-1) if self.event_ndim else x
         return total.real if total.is_complex() else total
 
+    @in_working_precision
     def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Inner product of tangent vectors `u` and `v` at `x` in the metric, `(*batch,)`."""
         return self.metric_rule.inner(self, x, u, v)

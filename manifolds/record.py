@@ -7,6 +7,7 @@ Parameters carry a stamp for quick finding; it is written again whenever it may 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,31 @@ from torchmanifold.parametrize import is_parametrized
 __all__ = ["constrained", "is_constrained", "manifold_of", "recorded", "record", "stamp", "strike"]
 
 
+class _Record(dict[str, Manifold]):
+    """The record of one module. Copying it stamps the copied parameters.
+
+    `copy.deepcopy` copies a module's attributes with one memo, in which the parameters' copies
+    are, and a copied parameter has no attributes.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Record:
+        twin = _Record(copy.deepcopy(self.module, memo))
+        memo[id(self)] = twin
+        twin.update(self)
+        for name, manifold in self.items():
+            parameter = self.module._parameters.get(name)
+            if parameter is not None:
+                copy.deepcopy(parameter, memo)._manifold = manifold  # type: ignore[attr-defined]
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Record, (self.module,), None, None, iter(self.items())
+
+
 def recorded(module: nn.Module) -> dict[str, Manifold]:
     """The module's own record: the manifold of each weight moved by Riemannian updates."""
     return module.__dict__.get("_manifolds", {})
@@ -29,7 +55,7 @@ def recorded(module: nn.Module) -> dict[str, Manifold]:
 def record(module: nn.Module, name: str, manifold: Manifold) -> None:
     """Enter a parameter of the module into its record."""
     if "_manifolds" not in module.__dict__:
-        module.__dict__["_manifolds"] = {}
+        module.__dict__["_manifolds"] = _Record(module)
         module.register_forward_pre_hook(_stamp_before_forward)
         module.register_load_state_dict_pre_hook(_check_before_load)
         module.register_load_state_dict_post_hook(_stamp_after_load)
@@ -40,7 +66,9 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
 def strike(module: nn.Module, name: str) -> None:
     """Take a parameter out of the record."""
     del recorded(module)[name]
-    vars(module._parameters[name]).pop("_manifold", None)  # a copy may not be stamped yet
+    parameter = module._parameters.get(name)
+    if parameter is not None:
+        vars(parameter).pop("_manifold", None)
 
 
 def stamp(model: nn.Module) -> None:
@@ -51,7 +79,13 @@ def stamp(model: nn.Module) -> None:
 
 def _stamp(module: nn.Module) -> None:
     for name, manifold in recorded(module).items():
-        module._parameters[name]._manifold = manifold  # type: ignore[union-attr]
+        parameter = module._parameters.get(name)
+        if parameter is None:
+            raise RuntimeError(
+                f"{type(module).__name__}.{name} is on record as a weight on {manifold!r}, but is "
+                f"no parameter any more; call unconstrain before something else replaces it"
+            )
+        parameter._manifold = manifold  # type: ignore[attr-defined]
 
 
 def _stamp_before_forward(module: nn.Module, args: Any) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.record import constrained, recorded
@@ -55,6 +56,11 @@ class Report:
         )
 
 
+def _worst(manifold: Manifold, value: Tensor) -> float:
+    """The largest residual of the points in a weight; NaN if it holds none, or no values."""
+    return math.nan if value.is_meta or not value.numel() else float(manifold.residual(value).max())
+
+
 @torch.no_grad()
 def report(model: nn.Module) -> Report:
     """Every constrained weight of a model, with its manifold and its residual.
@@ -77,7 +83,7 @@ def report(model: nn.Module) -> Report:
                     manifold=manifold,
                     how="riemannian" if name in recorded(module) else "parametrized",
                     shape=tuple(value.shape),
-                    residual=float(manifold.residual(value).max()),
+                    residual=_worst(manifold, value),
                 )
             )
     return Report(tuple(rows))

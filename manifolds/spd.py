@@ -22,7 +22,7 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
 )
-from torchmanifold.manifolds.linalg import frobenius, in_working_precision, inner, sym
+from torchmanifold.manifolds.linalg import frobenius, inner, sym
 from torchmanifold.manifolds.linear import relative, square_side
 from torchmanifold.manifolds.manifold import Manifold
 
@@ -261,12 +261,22 @@ class SymmetricPositiveDefinite(Manifold):
     def residual(self, x: Tensor) -> Tensor:
         """Distance to the positive semidefinite matrices, relative to `||x||_F`."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        return relative(wide - _lift(wide, 0.0), x)
+        defect = relative(wide - _lift(wide, 0.0), x)
+        # The closure has the zero matrix, which is as far from the set as a point can be.
+        return torch.where((wide == 0).all(-1).all(-1), 1.0, defect)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
-        """The nearest symmetric matrix with eigenvalues at least `10 n eps` of the largest."""
+        """The nearest symmetric matrix with eigenvalues at least `10 n eps` of the largest.
+
+        Raises:
+            TypeError: in half precision, whose rounding makes matrices indefinite.
+        """
         self.dim(tuple(z.shape))
+        if z.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f"SymmetricPositiveDefinite: {z.dtype} has too few digits to keep a matrix "
+                f"positive definite; use float32"
+            )
         return _lift(z, torch.finfo(z.dtype).eps)
 
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

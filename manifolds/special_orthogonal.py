@@ -24,6 +24,7 @@ from torchmanifold.manifolds.geometry import (
 )
 from torchmanifold.manifolds.linalg import (
     determinant_sign,
+    eye_like,
     gram_residual,
     in_working_precision,
     newton_schulz_step,
@@ -33,6 +34,7 @@ from torchmanifold.manifolds.linalg import (
 )
 from torchmanifold.manifolds.linear import square_side
 from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 
 __all__ = ["SpecialOrthogonal"]
 
@@ -44,10 +46,29 @@ def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    return x @ maps.log_orthogonal(x.mH @ y)
+    q = x.mH @ y
+    # At an angle of pi the logarithm is not unique: NaN, not one of them by chance.
+    gap = torch.linalg.svdvals(eye_like(q) + q.detach())[..., -1]
+    cut = gap <= torch.finfo(q.dtype).eps ** 0.5
+    return torch.where(cut[..., None, None], torch.nan, x @ maps.log_orthogonal(q))
+
+
+def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    """The norm of the angles, which are defined at pi too; derivative as of the logarithm."""
+    q = x.mH @ y
+    with torch.no_grad():
+        cosines, w = torch.linalg.eigh(sym(q))
+        sines = torch.linalg.vector_norm(skew(q) @ w, dim=-2)
+        angles = torch.linalg.vector_norm(torch.atan2(sines, cosines), dim=-1)
+    if not (torch.is_grad_enabled() and q.requires_grad):
+        return angles
+    distance = M.norm(x, x @ maps.log_orthogonal(q))
+    return distance + (angles - distance).detach()
 
 
 def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    if is_long(v):  # the solve of a long step needs the digits
+        return _cayley(M, wide(x), wide(v)).to(x.dtype)
     return polish(x + x @ maps.cayley_change(skew(x.mH @ v)))
 
 
@@ -77,6 +98,14 @@ def _flip(x: Tensor, sign: Tensor) -> Tensor:
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
 
 
+def _require_real(x: Tensor) -> None:
+    if x.is_complex():
+        raise TypeError(
+            f"SpecialOrthogonal: rotations are real, got {x.dtype}; unitary matrices are points of "
+            f"Stiefel()"
+        )
+
+
 @dataclass(frozen=True)
 class SpecialOrthogonal(Manifold):
     """Rotations of n-space: `x'x = I` and `det x = 1`, shape `(*batch, n, n)`, real.
@@ -101,7 +130,7 @@ class SpecialOrthogonal(Manifold):
 
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log)
+        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log, dist=_dist)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}, _inverse_cayley, projects=True),
@@ -113,6 +142,7 @@ class SpecialOrthogonal(Manifold):
 
     def residual(self, x: Tensor) -> Tensor:
         """`||x'x - I||_F`, plus 2 where the determinant is not positive."""
+        _require_real(x)
         sign = determinant_sign(x.detach().to(torch.float64))
         return gram_residual(x) + 2 * (sign < 0)
 
@@ -123,6 +153,7 @@ class SpecialOrthogonal(Manifold):
         Source: Kabsch 1976; Umeyama 1991.
         """
         self.dim(tuple(z.shape))
+        _require_real(z)
         u, _, vh = torch.linalg.svd(z)
         sign = determinant_sign(u @ vh)
         return newton_schulz_step(_flip(u, sign) @ vh)

@@ -29,6 +29,9 @@ def _dot(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
+    # Dividing by the largest entry first keeps huge and tiny vectors from over- and underflow.
+    scale = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    x = x / scale
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
 
 
@@ -69,6 +72,12 @@ def _log(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return torch.where(near, series, torch.atan2(sin, cos) / sin) * u
 
 
+def _dist(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    # Accurate for near and for opposite points, where arc cosine and arc sine are not.
+    chord, other = (torch.linalg.vector_norm(z, dim=-1) for z in (x - y, x + y))
+    return 2 * torch.atan2(chord, other)
+
+
 def _hessian(manifold: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
     return manifold.tangent(x, ehess) - _dot(x, egrad) * v
 
@@ -86,6 +95,7 @@ class Sphere(Manifold):
     """Unit vectors, `||x|| = 1`, in the last dimension: points of shape `(*batch, n)`.
 
     The residual is `| ||x||^2 - 1 |`. `Exp` is the great circle, `x cos|v| + v sin|v| / |v|`.
+    The logarithm of the opposite point is not unique, and NaN.
 
     Source: Absil, Mahony & Sepulchre 2008, examples 3.5.1, 4.1.1 and 5.4.1.
 
@@ -102,7 +112,7 @@ class Sphere(Manifold):
 
     event_ndim: ClassVar[int] = 1
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log)
+        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log, dist=_dist)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Projection: RetractionRule(_nearest, {EuclideanMetric: 2}, _inverse_nearest),
@@ -119,9 +129,7 @@ class Sphere(Manifold):
         """`z / ||z||`; the first coordinate vector for `z = 0`."""
         first = torch.zeros_like(z)
         first[..., 0] = 1
-        # Dividing by the largest entry first keeps huge and tiny vectors from over- and underflow.
-        scale = z.abs().amax(-1, keepdim=True)
-        return _unit(torch.where(scale == 0, first, z / scale.clamp_min(torch.finfo(z.dtype).tiny)))
+        return _unit(torch.where((z == 0).all(-1, keepdim=True), first, z))
 
     @in_working_precision
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

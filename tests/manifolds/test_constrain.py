@@ -241,6 +241,61 @@ def test_the_record_survives(travel):
         torch.optim.SGD(layer.parameters(), lr=0.1).step()
 
 
+def test_a_copy_is_stamped_at_once():
+    """No forward pass is needed: a copied layer may only ever be read by another module."""
+    encoder = nn.TransformerEncoderLayer(8, 2, 16)
+    tm.constrain(encoder.self_attn.out_proj, "weight", tm.SpecialOrthogonal(), how="riemannian")
+    model = nn.TransformerEncoder(encoder, 2, enable_nested_tensor=False)
+    weights = [layer.self_attn.out_proj.weight for layer in model.layers]
+    assert all(tm.manifold_of(weight) == tm.SpecialOrthogonal() for weight in weights)
+    optimizer = tm.optim.RiemannianAdam(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(5, 2, 8)).square().sum().backward()
+        optimizer.step()
+    assert all(tm.SpecialOrthogonal().residual(w.detach()) < 1e-5 for w in weights)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(riemannian_layer())))
+    assert tm.manifold_of(copied.weight) == tm.Stiefel()
+    tied = nn.Sequential(riemannian_layer(), nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    assert tm.manifold_of(copy.deepcopy(tied)[1].weight) == tm.Stiefel()
+
+
+def test_one_weight_cannot_be_on_two_manifolds():
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    tm.constrain(first, "weight", tm.SpecialOrthogonal(), how="riemannian")
+    with pytest.raises(ValueError, match="another module shares and keeps on SpecialOrthogonal"):
+        tm.constrain(second, "weight", tm.Sphere(), how="riemannian")
+
+
+def test_what_else_replaces_the_weight_is_named():
+    layer = nn.utils.parametrizations.weight_norm(riemannian_layer())
+    with pytest.raises(RuntimeError, match="no parameter any more; call unconstrain"):
+        layer(torch.ones(1, 4))
+
+
+@both_ways
+def test_refused_by_name(how):
+    with pytest.raises(ValueError, match=r"pass the submodule: .*get_submodule\('0'\)"):
+        tm.constrain(nn.Sequential(nn.Linear(4, 4)), "0.weight", tm.Stiefel(), how=how)
+    with pytest.raises(ValueError, match="pass blocks=4"):
+        tm.constrain(nn.LSTM(4, 6), "weight_hh_l0", tm.Stiefel(), how=how, blocks=3)
+    with pytest.raises(TypeError, match="rotations are real"):
+        tm.constrain(
+            nn.Linear(3, 3, dtype=torch.complex64), "weight", tm.SpecialOrthogonal(), how=how
+        )
+    with pytest.raises(TypeError, match="too few digits"):
+        tm.constrain(nn.Linear(3, 3).bfloat16(), "weight", tm.SymmetricPositiveDefinite(), how=how)
+
+
+def test_report_of_models_without_values():
+    with torch.device("meta"):
+        layer = nn.Linear(4, 4)
+    (row,) = tm.report(tm.constrain(layer, "weight", tm.Stiefel()))
+    assert row.residual != row.residual
+
+
 def test_loading_with_assign_keeps_the_stamp():
     layer, other = riemannian_layer(), riemannian_layer()
     layer.load_state_dict(other.state_dict(), assign=True)

@@ -191,3 +191,33 @@ def test_large_rotations_are_rotations():
     M = tm.SpecialOrthogonal()
     for x in (M.random(512, 512), M.project(torch.randn(512, 512))):
         assert M.residual(x) <= M.tolerance((512, 512), torch.float32)
+
+
+def test_distances_at_the_cut_locus():
+    """The distance is defined there; the logarithm is not unique, and NaN."""
+    eye = torch.eye(3, dtype=F64)
+    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=F64))
+    M = tm.SpecialOrthogonal()
+    same(M.dist(eye, half_turn), np.pi * np.sqrt(2))
+    q = M.random(3, 3, dtype=F64)
+    same(M.dist(eye, q @ half_turn @ q.mT), np.pi * np.sqrt(2))
+    assert M.log(eye, half_turn).isnan().all()
+    x = tm.Sphere().random(4, dtype=F64)
+    same(tm.Sphere().dist(x, -x), np.pi)
+    same(tm.Sphere().dist(x, x), 0.0)
+
+
+def test_long_steps_do_not_overflow():
+    x = tm.Sphere().random(4)
+    y = tm.Sphere().retract(x, tm.Sphere().tangent(x, torch.full((4,), 1e25)))
+    assert tm.Sphere().residual(y) < 1e-6
+    M = tm.SpecialOrthogonal()
+    x = M.random(20, 20)
+    v = M.tangent(x, torch.randn(20, 1) @ torch.randn(1, 20))
+    for size in (1e2, 1e3, 1e4):
+        assert M.residual(M.retract(x, size * v)) <= M.tolerance((20, 20), torch.float32)
+
+
+def test_the_zero_matrix_is_not_positive_definite():
+    M = tm.SymmetricPositiveDefinite()
+    assert M.residual(torch.zeros(3, 3)) == 1 and M.residual(torch.eye(3)) == 0
