@@ -35,6 +35,7 @@ from torchmanifold.manifolds.linalg import (
 from torchmanifold.manifolds.linear import square_side
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
+from torchmanifold.manifolds.stiefel import embedded_hessian, newton_schulz, polar, qr
 
 __all__ = ["SpecialOrthogonal"]
 
@@ -76,23 +77,6 @@ def _inverse_cayley(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return x @ maps.inverse_cayley(x.mH @ y)
 
 
-def _polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return maps.polar_step(x, v)
-
-
-def _qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return maps.qr_step(x, v)
-
-
-def _newton_schulz(M: SpecialOrthogonal, x: Tensor, v: Tensor) -> Tensor:
-    assert isinstance(M.retraction, NewtonSchulz)
-    return maps.newton_schulz(x + v, M.retraction.steps)
-
-
-def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
-
-
 def _flip(x: Tensor, sign: Tensor) -> Tensor:
     """Multiply the last column by `sign`."""
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
@@ -130,14 +114,14 @@ class SpecialOrthogonal(Manifold):
 
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log, dist=_dist)
+        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_exp, log=_log, dist=_dist)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}, _inverse_cayley, projects=True),
         Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log, projects=True),
-        Polar: RetractionRule(_polar, {EuclideanMetric: 2}),
-        QR: RetractionRule(_qr, {EuclideanMetric: 1}),
-        NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2}),
+        Polar: RetractionRule(polar, {EuclideanMetric: 2}),
+        QR: RetractionRule(qr, {EuclideanMetric: 1}),
+        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2}),
     }
 
     def residual(self, x: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ from torchmanifold.manifolds.manifold import Manifold
 __all__ = ["Stiefel"]
 
 
-def _embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+def embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    """The Hessian of the Euclidean metric."""
     # Absil, Mahony & Trumpf 2013: the Weingarten map of Stiefel is -v sym(x' egrad).
     return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
 
@@ -88,15 +89,18 @@ def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return polish(maps.cayley_thin(x, v))
 
 
-def _polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+def polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The row of `Polar`."""
     return maps.polar_step(x, v)
 
 
-def _qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The row of `QR`."""
     return maps.qr_step(x, v)
 
 
-def _newton_schulz(M: Stiefel, x: Tensor, v: Tensor) -> Tensor:
+def newton_schulz(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The row of `NewtonSchulz`."""
     assert isinstance(M.retraction, NewtonSchulz)
     return maps.newton_schulz(x + v, M.retraction.steps)
 
@@ -130,7 +134,7 @@ class Stiefel(Manifold):
 
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_embedded_hessian, exp=_embedded_exp),
+        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_embedded_exp),
         Canonical: MetricRule(
             inner=_canonical_inner,
             gradient=_canonical_gradient,
@@ -140,11 +144,11 @@ class Stiefel(Manifold):
         ),
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        QR: RetractionRule(_qr, {EuclideanMetric: 1, Canonical: 1}),
-        Polar: RetractionRule(_polar, {EuclideanMetric: 2, Canonical: 1}),
+        QR: RetractionRule(qr, {EuclideanMetric: 1, Canonical: 1}),
+        Polar: RetractionRule(polar, {EuclideanMetric: 2, Canonical: 1}),
         Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}, projects=True),
         Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}, projects=True),
-        NewtonSchulz: RetractionRule(_newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
+        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
     }
 
     def residual(self, x: Tensor) -> Tensor:
