@@ -141,7 +141,10 @@ class Manifold(ABC):
 
     def norm(self, x: Tensor, u: Tensor) -> Tensor:
         """Norm of the tangent vector `u` at `x` in the metric, `(*batch,)`."""
-        return self.inner(x, u, u).clamp_min(0).sqrt()
+        square = self.inner(x, u, u)
+        # At zero the derivative is that of a norm in PyTorch: zero, not NaN.
+        zero = square <= 0
+        return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
     @in_working_precision
     def gradient(self, x: Tensor, egrad: Tensor) -> Tensor:

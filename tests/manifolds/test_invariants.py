@@ -214,6 +214,15 @@ def test_log_inverts_exp_and_dist_is_its_norm(M, shape):
 
 
 @over_all
+def test_the_norm_has_a_derivative_at_zero(M, shape):
+    x = point(M, shape, torch.float64)
+    u = torch.zeros_like(x).requires_grad_()
+    (gradient,) = torch.autograd.grad(M.norm(x, u), u)
+    assert (gradient == 0).all()
+    assert M.norm(x, torch.full_like(x, torch.nan)).isnan()
+
+
+@over_all
 def test_inverse_retraction(M, shape):
     x = point(M, (2, *shape), torch.float64)
     u = 0.3 * M.random_tangent(x)
