@@ -49,26 +49,27 @@ _QRFactors = tuple[Tensor, Tensor]  # q and r
 class _PolarDerivative(MatrixFunction):
     """The polar factor `q` of `z = q h`, with its derivative in `z`.
 
-    `factors` computes it of `z`, or of the tensors that follow, whose sum is `z`.
+    `factors` computes it of `z`, or of `x` and `v`, whose sum is `z`.
 
     With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
     singular values stand in the denominators, never differences. `h = W diag(s) W'` is at hand.
     """
 
     @staticmethod
-    def forward(z: Tensor, factors: Callable[..., _Polar], *of: Tensor) -> _Polar:
-        return factors(*of or (z,))
+    def forward(
+        z: Tensor, factors: Callable[..., _Polar], x: Tensor | None, v: Tensor | None
+    ) -> _Polar:
+        return factors(z) if x is None else factors(x, v)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _Polar) -> None:
-        ctx.arguments = len(inputs)
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(inputs[0], *output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        none = (None,) * (ctx.arguments - 1)
+        none = (None, None, None)
         if grad is None:
             return None, *none
         z, q, s, w = ctx.saved_tensors
@@ -93,24 +94,25 @@ class _PolarDerivative(MatrixFunction):
 class _QRDerivative(MatrixFunction):
     """The orthonormal factor `q` of `z = q r` with positive diagonal, with its derivative in `z`.
 
-    `factors` computes it of `z`, or of the tensors that follow, whose sum is `z`.
+    `factors` computes it of `z`, or of `x` and `v`, whose sum is `z`.
     With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
     """
 
     @staticmethod
-    def forward(z: Tensor, factors: Callable[..., _QRFactors], *of: Tensor) -> _QRFactors:
-        return factors(*of or (z,))
+    def forward(
+        z: Tensor, factors: Callable[..., _QRFactors], x: Tensor | None, v: Tensor | None
+    ) -> _QRFactors:
+        return factors(z) if x is None else factors(x, v)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _QRFactors) -> None:
-        ctx.arguments = len(inputs)
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(inputs[0], *output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        none = (None,) * (ctx.arguments - 1)
+        none = (None, None, None)
         if grad is None:
             return None, *none
         z, q, r = ctx.saved_tensors
@@ -183,7 +185,7 @@ def polar(z: Tensor) -> Tensor:
 
     Source: Higham, Functions of Matrices (2008), chapter 8.
     """
-    return _PolarDerivative.apply(z, _polar_factors)[0]
+    return _PolarDerivative.apply(z, _polar_factors, None, None)[0]
 
 
 def _qr_factors(z: Tensor) -> _QRFactors:
@@ -212,7 +214,7 @@ def qr(z: Tensor) -> Tensor:
     Source: Walter, Lehmann and Lamour, On evaluating higher-order derivatives of the QR
     decomposition, Optim. Methods Softw. 27 (2012).
     """
-    return _QRDerivative.apply(z, _qr_factors)[0]
+    return _QRDerivative.apply(z, _qr_factors, None, None)[0]
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
