@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchmanifold.manifolds.combinators import Blocks, Flattened, Transposed
 from torchmanifold.manifolds.manifold import Manifold
@@ -75,6 +76,11 @@ def constrain(
                 f'how="riemannian" needs a plain parameter, so remove the parametrization first'
             )
         weight = getattr(module, name)
+        if is_lazy(weight):
+            raise ValueError(
+                f"constrain: {name!r} of {type(module).__name__} is not initialized yet; run the "
+                "module once, so that its lazy parameters get their shapes, and constrain it then"
+            )
         fitted = _fit(module, name, manifold, weight, blocks, flatten)
         check_tensor(fitted, f"constrain: {name!r} of {type(module).__name__}", weight)
         other = manifold_of(weight)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.parametrize import ownership
-from torchmanifold.parametrize.undo import State, all_or_nothing, overwrite
+from torchmanifold.parametrize.undo import State, all_or_nothing, overwrite, same_kind
 from torchmanifold.parametrize.watch import Watch
 
 # How maps and their right inverses say that they are not defined at a tensor: by a check of their
@@ -308,7 +308,7 @@ class ParametrizationList(nn.ModuleList):
 
         Then registration need not change the tensor, and removal gives back what was there.
         """
-        if original.is_meta or original.shape != new.shape:
+        if original.is_meta or original.shape != new.shape or not same_kind(original, new):
             return False
         before = State(self.links())
         try:

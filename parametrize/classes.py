@@ -145,6 +145,8 @@ def _assign_plain_tensors(
         value = state_dict.pop(prefix + name)
         like = chain.originals()[0]
         try:
+            if like.is_meta:
+                raise ValueError("the model is on the meta device; call `to_empty` first")
             chain.right_inverse(value.to(like.device, like.dtype))
         except Exception as error:
             error_msgs.append(f"While assigning {prefix + name!r}: {error}")

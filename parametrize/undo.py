@@ -13,10 +13,20 @@ from torch import Tensor, nn
 def overwrite(tensor: Tensor, value: Tensor) -> None:
     """Give ``tensor`` the value, in place, and never the memory of ``value``."""
     with torch.no_grad():
-        if tensor.shape == value.shape and tensor.dtype == value.dtype:
+        if not same_kind(tensor, value):
+            value = value.detach().clone()
+            if isinstance(tensor, nn.Parameter):
+                value = nn.Parameter(value, tensor.requires_grad)
+            torch.utils.swap_tensors(tensor, value)
+        elif tensor.shape == value.shape and tensor.dtype == value.dtype:
             tensor.copy_(value)
         else:
             tensor.data = value.detach().clone()
+
+
+def same_kind(a: Tensor, b: Tensor) -> bool:
+    """Whether the tensors are of one class, such as a quantized one, or both of none."""
+    return (type(a) is type(b)) or {type(a), type(b)} == {Tensor, nn.Parameter}
 
 
 class State:
@@ -31,7 +41,7 @@ class State:
         own = [t for m, _, _ in self.modules for group in _groups(m)[:2] for t in group.values()]
         self.own = [(tensor, _version(tensor)) for tensor in own if tensor is not None]
         self.tensors = [
-            (tensor, _version(tensor), tensor.detach().clone())
+            (tensor, _version(tensor), type(tensor), tensor.detach().clone())
             for tensor in (*own, *tensors)
             if tensor is not None
         ]
@@ -52,8 +62,8 @@ class State:
             for group, before in zip(_groups(module), groups, strict=True):
                 group.clear()
                 group.update(before)
-        for tensor, version, value in self.tensors:
-            if version is None or tensor._version != version:
+        for tensor, version, kind, value in self.tensors:
+            if version is None or tensor._version != version or type(tensor) is not kind:
                 overwrite(tensor, value)
 
 

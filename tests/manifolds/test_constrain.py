@@ -360,3 +360,13 @@ def test_a_model_without_values_is_constrained_and_loaded(how):
     assert empty.weight.is_meta and tm.manifold_of(empty, "weight") == tm.Transposed(tm.Stiefel())
     empty.to_empty(device="cpu").load_state_dict(trained.state_dict())
     torch.testing.assert_close(empty.weight, trained.weight)
+
+
+@both_ways
+def test_a_lazy_module_says_what_to_do(how):
+    module = nn.LazyLinear(4)
+    with pytest.raises(ValueError, match="'weight' of LazyLinear is not initialized.*run the mod"):
+        tm.constrain(module, "weight", tm.Stiefel(), how=how)
+    module(torch.randn(2, 4))
+    tm.constrain(module, "weight", tm.Stiefel(), how=how)
+    assert residual(module, "weight") < 1e-5

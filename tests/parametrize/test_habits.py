@@ -283,6 +283,9 @@ def test_meta_device():
     assert torch.equal(module.weight, source.weight)
     with torch.device("meta"):
         module = shift(nn.Linear(4, 4))
+    with pytest.raises(RuntimeError, match="on the meta device; call `to_empty`"):
+        module.load_state_dict(parametrize.plain_state_dict(source), assign=True)
+    assert module.weight.is_meta
     module.load_state_dict(source.state_dict(), assign=True)
     assert torch.equal(module.weight, source.weight)
 

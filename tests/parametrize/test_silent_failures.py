@@ -11,6 +11,7 @@ import torch
 import torch.nn.utils.parametrize as peer
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
+from torch.testing._internal.two_tensor import TwoTensor
 
 import torchmanifold as tm
 import torchmanifold.parametrize as parametrize
@@ -443,6 +444,37 @@ def test_a_refused_initialization_is_reported_once(inside):
             refused()
     else:
         refused()
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return TwoTensor(x, x)
+
+
+class Halved(nn.Module):
+    def forward(self, x):
+        return x.a
+
+    def right_inverse(self, x):
+        return TwoTensor(x, x)
+
+
+def test_maps_between_classes_of_tensors():
+    module = nn.Linear(3, 3)
+    value, tensor = module.weight.detach().clone(), module.weight
+    parametrize.register_parametrization(module, "weight", Halved())
+    original = module.parametrizations.weight.original
+    assert original is tensor and type(original) is TwoTensor and original.requires_grad
+    assert type(module.weight) is torch.Tensor and torch.equal(module.weight, value)
+    module.weight = torch.ones(3, 3)
+    assert torch.equal(module.weight, torch.ones(3, 3)) and type(original) is TwoTensor
+    parametrize.remove_parametrizations(module, "weight")
+    assert module.weight is tensor and type(tensor) is nn.Parameter
+    parametrize.register_parametrization(module, "weight", Doubled())
+    assert type(module.weight) is TwoTensor
+    parametrize.remove_parametrizations(module, "weight")
+    assert module.weight is tensor and type(tensor) is TwoTensor
+    assert torch.equal(tensor.a, torch.ones(3, 3))
 
 
 # A map starts from any weight, but a value that is none of its own is refused.
