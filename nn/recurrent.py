@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from torchmanifold.manifolds import Manifold, SpecialOrthogonal, constrain, manifold_of
@@ -259,13 +259,10 @@ class OrthogonalRNN(nn.Module):
     def _layer(
         self, x: Tensor, h: Tensor, suffix: str, batch_sizes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        kernel, bias = getattr(self, "weight_hh" + suffix), getattr(self, "bias_ih" + suffix)
-        f = self.nonlinearity
-        inner, outer = (bias, None) if f == "modrelu" else (None, bias)
-        z = linear(x, getattr(self, "weight_ih" + suffix), outer)
-        if isinstance(f, str):
-            return recur(z, h, kernel, inner, batch_sizes, f)
-        return recur_plain(z, h, kernel, None, batch_sizes, lambda z, _: f(z))
+        names = ("weight_ih", "weight_hh", "bias_ih")
+        weight_ih, weight_hh, bias = (getattr(self, name + suffix) for name in names)
+        loop = recur_plain if callable(self.nonlinearity) else recur
+        return loop(x, h, weight_ih, weight_hh, bias, batch_sizes, self.nonlinearity)
 
     def flatten_parameters(self) -> None:
         """Do nothing; `nn.RNN` moves its weights into one buffer for cuDNN here."""

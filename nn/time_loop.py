@@ -1,8 +1,10 @@
-"""The recurrence `h_t = f(z_t + W h_{t-1})` over all steps, as one operation with its derivative.
+"""The recurrence `h_t = f(U x_t + W h_{t-1}, b)` over all steps, as one operation.
 
 A loop of differentiable operations records a graph of several nodes a step, and its backward pass
-adds up the gradient of `W` step by step. Here both directions are loops over preallocated buffers
-with one product a step, and the gradient of `W` is one product over all steps and sequences.
+adds up the gradient of `W` step by step. Here the inputs of all steps are projected by one product
+into the buffer that the states will fill, both directions are loops with one product and one
+nonlinearity a step, in place, and the gradient of each weight is one product over all steps and
+sequences. What is kept for the backward pass are the inputs and the states.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.functional import linear
 
 from torchmanifold.nn.nonlinearity import NONLINEARITIES
 
@@ -20,32 +23,36 @@ __all__ = ["recur", "recur_plain", "reversal"]
 
 
 def recur(
-    z: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
     bias: Tensor | None = None,
     batch_sizes: Tensor | None = None,
     nonlinearity: str = "modrelu",
 ) -> tuple[Tensor, Tensor]:
-    r"""`h_t = f(z_t + W h_{t-1}, b)` for `t = 1, ..., T`, with backpropagation through time.
+    r"""`h_t = f(U x_t + W h_{t-1}, b)` for `t = 1, ..., T`, with backpropagation through time.
 
     With `d_t` the gradient at the pre-activation of step `t`, and `f'` read off `h_t`,
 
-    `d_t = f'(h_t) * (dL/dh_t + W' d_{t+1})`, `dL/dz_t = d_t`, `dL/dW = sum_t d_t h_{t-1}'`.
+    `d_t = f'(h_t) * (dL/dh_t + W' d_{t+1})`, `dL/dW = sum_t d_t h_{t-1}'`,
+    `dL/dU = sum_t d_t x_t'`, `dL/dx_t = U' d_t`.
 
     Twice differentiable: a backward pass with `create_graph=True` goes through `recur_plain`.
 
     Args:
-        z: projected inputs, `(T, batch, n)`; packed: `(sum of batch_sizes, n)`.
+        x: inputs, `(T, batch, m)`; packed: `(sum of batch_sizes, m)`.
         h: the first state, `(batch, n)`.
-        weight: the kernel `W`, `(n, n)`.
-        bias: `b` inside the nonlinearity, `(n,)`: for modReLU alone.
+        weight_ih: `U`, `(n, m)`.
+        weight_hh: the kernel `W`, `(n, n)`.
+        bias: `b`, `(n,)`: inside the nonlinearity for modReLU, which must have it, and otherwise
+            a summand of its argument.
         batch_sizes: of packed sequences, `(T,)`, integers on the CPU that do not grow; None where
             all sequences have the same length.
         nonlinearity: `"modrelu"`, `"tanh"`, `"relu"` or `"identity"`.
 
     Returns:
-        All states, of the shape of `z`, and the last state of each sequence, `(batch, n)`.
+        All states, `(T, batch, n)` or packed, and the last state of each sequence, `(batch, n)`.
 
     Source: Werbos, Backpropagation through time: what it does and how to do it, Proc. IEEE 78
     (1990).
@@ -53,14 +60,14 @@ def recur(
     Example:
         >>> import torch
         >>> from torchmanifold.nn.time_loop import recur
-        >>> recur(torch.ones(3, 1, 1), torch.zeros(1, 1), torch.eye(1), nonlinearity="relu")[1]
+        >>> x, h, one = torch.ones(3, 1, 1), torch.zeros(1, 1), torch.eye(1)
+        >>> recur(x, h, one, one, nonlinearity="relu")[1]
         tensor([[3.]])
     """
     if _forward_mode_or_transform():
         # The operator has neither a tangent nor a batching rule; torch would make it a constant.
-        function = NONLINEARITIES[nonlinearity].function
-        return recur_plain(z, h, weight, bias, batch_sizes, function)
-    return _forward(z, h, weight, bias, batch_sizes, nonlinearity)
+        return recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
+    return _forward(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
 
 
 def _forward_mode_or_transform() -> bool:
@@ -68,20 +75,26 @@ def _forward_mode_or_transform() -> bool:
 
 
 def recur_plain(
-    z: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
     bias: Tensor | None,
     batch_sizes: Tensor | None,
-    function: Callable[..., Tensor],
+    nonlinearity: str | Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """`recur` as a loop of differentiable operations, for any function `f(z, b)`."""
+    """`recur` as a loop of differentiable operations, for any function `f(z)` too."""
+    inner, outer = _split(bias, nonlinearity)
     outputs, ended = [], []
-    for z_t in _steps(z, batch_sizes):
+    for z_t in _steps(linear(x, weight_ih, outer), batch_sizes):
         if len(z_t) < len(h):
             ended.append(h[len(z_t) :])
             h = h[: len(z_t)]
-        h = function(torch.addmm(z_t, h, weight.mT), bias)
+        z_t = torch.addmm(z_t, h, weight_hh.mT)
+        if callable(nonlinearity):
+            h = nonlinearity(z_t)
+        else:
+            h = NONLINEARITIES[nonlinearity].function(z_t, inner)
         outputs.append(h)
     output = torch.stack(outputs) if batch_sizes is None else torch.cat(outputs)
     return output, torch.cat([h, *reversed(ended)])
@@ -114,22 +127,33 @@ def _steps(rows: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
     return rows.unbind(0) if batch_sizes is None else rows.split(batch_sizes.tolist())
 
 
+def _split(
+    bias: Tensor | None, nonlinearity: str | Callable[[Tensor], Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The bias as one inside the nonlinearity and one on its argument, of which one is None."""
+    inner = isinstance(nonlinearity, str) and NONLINEARITIES[nonlinearity].inner_bias
+    return (bias, None) if inner else (None, bias)
+
+
 # Custom operators are opaque to torch.compile: a compiled graph holds one node for all steps.
 @torch.library.custom_op("torchmanifold::recur", mutates_args=())
 def _forward(
-    z: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
     bias: Tensor | None,
     batch_sizes: Tensor | None,
     nonlinearity: str,
 ) -> tuple[Tensor, Tensor]:
     apply_ = NONLINEARITIES[nonlinearity].apply_
-    output = torch.empty_like(z, memory_format=torch.contiguous_format)
+    inner, outer = _split(bias, nonlinearity)
+    output = linear(x, weight_ih, outer).contiguous()
     outputs = _steps(output, batch_sizes)
-    for z_t, h_t in zip(_steps(z, batch_sizes), outputs, strict=True):
-        torch.addmm(z_t, h[: len(h_t)], weight.mT, out=h_t)
-        apply_(h_t, bias)
+    transposed = weight_hh.mT
+    for h_t in outputs:
+        h_t.addmm_(h if len(h_t) == len(h) else h[: len(h_t)], transposed)
+        apply_(h_t, inner)
         h = h_t
     if batch_sizes is None:
         return output, h.clone()
@@ -141,51 +165,60 @@ def _forward(
 
 @torch.library.custom_op("torchmanifold::recur_backward", mutates_args=())
 def _through_time(
-    grad_output: Tensor,
-    grad_last: Tensor,
+    grad_output: Tensor | None,
+    grad_last: Tensor | None,
     output: Tensor,
-    weight: Tensor,
+    weight_hh: Tensor,
     batch_sizes: Tensor | None,
     nonlinearity: str,
 ) -> Tensor:
     """Gradients at all pre-activations, of the shape of `output`."""
-    slope = NONLINEARITIES[nonlinearity].slope
+    pull_back_ = NONLINEARITIES[nonlinearity].pull_back_
     d = torch.empty_like(output)
-    ahead = output.new_empty(0, output.shape[-1])
-    for g_t, h_t, d_t in zip(
-        reversed(_steps(grad_output, batch_sizes)),
-        reversed(_steps(output, batch_sizes)),
-        reversed(_steps(d, batch_sizes)),
-        strict=True,
-    ):
-        n = len(ahead)  # the sequences that go on; the others end here
-        if n:
-            torch.addmm(g_t[:n], ahead, weight, out=d_t[:n])
-        if n < len(d_t):
-            torch.add(g_t[n:], grad_last[n : len(d_t)], out=d_t[n:])
-        d_t.mul_(slope(h_t))
+    states, gradients = _steps(output, batch_sizes), _steps(d, batch_sizes)
+    if grad_output is not None:
+        given: Sequence[Tensor | None] = _steps(grad_output, batch_sizes)
+    else:
+        given = [None] * len(states)
+    ahead: Tensor | None = None
+    for g_t, h_t, d_t in zip(reversed(given), reversed(states), reversed(gradients), strict=True):
+        going = d_t
+        if ahead is None or len(ahead) < len(d_t):  # sequences that end here
+            n = 0 if ahead is None else len(ahead)
+            end, going = d_t[n:], d_t[:n]
+            end.zero_() if g_t is None else end.copy_(g_t[n:])
+            if grad_last is not None:
+                end.add_(grad_last[n : len(d_t)])
+            g_t = None if g_t is None else g_t[:n]
+        if ahead is not None:
+            if g_t is None:
+                torch.mm(ahead, weight_hh, out=going)
+            else:
+                torch.addmm(g_t, ahead, weight_hh, out=going)
+        pull_back_(d_t, h_t)
         ahead = d_t
     return d
 
 
 @_forward.register_fake
 def _(
-    z: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
     bias: Tensor | None,
     batch_sizes: Tensor | None,
     nonlinearity: str,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(z, memory_format=torch.contiguous_format), h.new_empty(h.shape)
+    return x.new_empty((*x.shape[:-1], len(weight_ih))), h.new_empty(h.shape)
 
 
 @_through_time.register_fake
 def _(
-    grad_output: Tensor,
-    grad_last: Tensor,
+    grad_output: Tensor | None,
+    grad_last: Tensor | None,
     output: Tensor,
-    weight: Tensor,
+    weight_hh: Tensor,
     batch_sizes: Tensor | None,
     nonlinearity: str,
 ) -> Tensor:
@@ -201,46 +234,52 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 def _backward(
     ctx: Any, grad_output: Tensor | None, grad_last: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    z, h, weight, bias, batch_sizes, output = ctx.saved_tensors
-    # An expanded zero costs nothing; a loss that reads the last states alone has no other.
-    if grad_output is None:
-        grad_output = output.new_zeros(()).expand_as(output)
-    if grad_last is None:
-        grad_last = h.new_zeros(()).expand_as(h)
-    f = NONLINEARITIES[ctx.nonlinearity]
     if torch.is_grad_enabled():
-        return _backward_plain(ctx, grad_output, grad_last, f.function)
-    d = _through_time(grad_output, grad_last, output, weight, batch_sizes, ctx.nonlinearity)
-    _, needs_h, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-    first = len(h)
-    flat, states = d.view(-1, d.shape[-1]), output.view(-1, d.shape[-1])
-    grad_h = grad_weight = grad_bias = None
+        return _backward_plain(ctx, grad_output, grad_last)
+    x, h, weight_ih, weight_hh, _, batch_sizes, output = ctx.saved_tensors
+    d = _through_time(grad_output, grad_last, output, weight_hh, batch_sizes, ctx.nonlinearity)
+    first, n = h.shape
+    d, states = d.view(-1, n), output.view(-1, n)
+    grads: list[Tensor | None] = [None] * 5
+    needs_x, needs_h, needs_ih, needs_hh, needs_bias, *_ = ctx.needs_input_grad
+    if needs_x:
+        grads[0] = (d @ weight_ih).view(x.shape)
     if needs_h:
-        grad_h = flat[:first] @ weight
-    if needs_weight:
+        grads[1] = d[:first] @ weight_hh
+    if needs_ih:
+        grads[2] = d.mT @ x.reshape(len(d), -1)
+    if needs_hh:
         if batch_sizes is None:
             before = states[: len(states) - first]
         else:
             steps, after = _steps(states, batch_sizes), batch_sizes[1:].tolist()
             before = torch.cat([h_t[:n] for h_t, n in zip(steps, after, strict=False)])
-        grad_weight = torch.addmm(flat[:first].mT @ h, flat[first:].mT, before)
+        grads[3] = torch.addmm(d[:first].mT @ h, d[first:].mT, before)
     if needs_bias:
-        grad_bias = (flat * states.sign()).sum(0)
-    return d, grad_h, grad_weight, grad_bias, None, None
+        inner = NONLINEARITIES[ctx.nonlinearity].inner_bias
+        grads[4] = _sum_signed(d, states) if inner else d.sum(0)
+    return *grads, None, None
+
+
+def _sum_signed(d: Tensor, states: Tensor) -> Tensor:
+    """`sum_t sign(h_t) d_t`, by parts that stay in the cache, without a third large buffer."""
+    rows = max(1, 2**18 // d.shape[-1])
+    total = d.new_zeros(d.shape[-1])
+    for d_, h_ in zip(d.split(rows), states.split(rows), strict=True):
+        total += h_.sign().mul_(d_).sum(0)
+    return total
 
 
 def _backward_plain(
-    ctx: Any,
-    grad_output: Tensor,
-    grad_last: Tensor,
-    function: Callable[..., Tensor],
+    ctx: Any, grad_output: Tensor | None, grad_last: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Differentiable gradients, through a graph made anew."""
-    z, h, weight, bias, batch_sizes, _ = ctx.saved_tensors
-    inputs = (z, h, weight, bias)
+    *inputs, batch_sizes, _ = ctx.saved_tensors
     wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
-    outputs = recur_plain(z, h, weight, bias, batch_sizes, function)
-    grads = iter(torch.autograd.grad(outputs, wanted, (grad_output, grad_last), create_graph=True))
+    outputs = recur_plain(*inputs, batch_sizes, ctx.nonlinearity)
+    pairs = zip(outputs, (grad_output, grad_last), strict=True)
+    outputs, given = zip(*((o, g) for o, g in pairs if g is not None), strict=True)
+    grads = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True))
     found = (next(grads) if needed else None for needed in ctx.needs_input_grad[: len(inputs)])
     return *found, None, None
 
