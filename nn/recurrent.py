@@ -261,8 +261,10 @@ class OrthogonalRNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         names = ("weight_ih", "weight_hh", "bias_ih")
         weight_ih, weight_hh, bias = (getattr(self, name + suffix) for name in names)
-        loop = recur_plain if callable(self.nonlinearity) else recur
-        return loop(x, h, weight_ih, weight_hh, bias, batch_sizes, self.nonlinearity)
+        f = self.nonlinearity
+        if callable(f):
+            return recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, f)
+        return recur(x, h, weight_ih, weight_hh, bias, batch_sizes, f)
 
     def flatten_parameters(self) -> None:
         """Do nothing; `nn.RNN` moves its weights into one buffer for cuDNN here."""

@@ -274,14 +274,15 @@ def _backward_plain(
     ctx: Any, grad_output: Tensor | None, grad_last: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Differentiable gradients, through a graph made anew."""
-    *inputs, batch_sizes, _ = ctx.saved_tensors
-    wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
-    outputs = recur_plain(*inputs, batch_sizes, ctx.nonlinearity)
-    pairs = zip(outputs, (grad_output, grad_last), strict=True)
-    outputs, given = zip(*((o, g) for o, g in pairs if g is not None), strict=True)
-    grads = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True))
-    found = (next(grads) if needed else None for needed in ctx.needs_input_grad[: len(inputs)])
-    return *found, None, None
+    x, h, weight_ih, weight_hh, bias, batch_sizes, _ = ctx.saved_tensors
+    states = recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, ctx.nonlinearity)
+    given = (grad_output, grad_last)
+    read = [i for i, g in enumerate(given) if g is not None]
+    pairs = zip((x, h, weight_ih, weight_hh, bias), ctx.needs_input_grad, strict=False)
+    wanted = [tensor for tensor, needed in pairs if needed]
+    read_states, read_given = [states[i] for i in read], [given[i] for i in read]
+    grads = iter(torch.autograd.grad(read_states, wanted, read_given, create_graph=True))
+    return *(next(grads) if needed else None for needed in ctx.needs_input_grad[:5]), None, None
 
 
 _forward.register_autograd(_backward, setup_context=_save)
