@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def _known(kind: str, names: Iterable[str], table: Iterable[str]) -> tuple[str, 
     known = list(table)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
             hint = f"near matches: {', '.join(near)}; " if near else ""
             _refuse(f"unknown {kind} '{name}'; {hint}see all with: torchmanifold list")
     return tuple(dict.fromkeys(names))
@@ -212,19 +213,21 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
     console.print(
         f"{len(todo)} runs{kept} on {settings.device}, {workers} at a time -> {out}", soft_wrap=True
     )
+    again = shlex.join([*sys.argv[1:], *([] if resume else ["--resume"])])
+    note = "" if "--out" in again else f" --out {out}"
+    finish = f"what is done is kept. Finish: torchmanifold {again}{note}"
     try:
         with tools.progress(console, todo) as advance:
             for rows in tools.execute(todo, workers):
                 results.append(rows)
                 advance(rows[0]["problem"])
     except KeyboardInterrupt:
-        again = shlex.join([*sys.argv[1:], *([] if resume else ["--resume"])])
-        note = "" if "--out" in again else f" --out {out}"
-        console.print(
-            f"interrupted; what is done is kept. Finish: torchmanifold {again}{note}",
-            soft_wrap=True,
-        )
+        console.print(f"interrupted; {finish}", soft_wrap=True)
         sys.exit(130)
+    except OSError as error:
+        _refuse(f"cannot write {out}: {error.strerror or error}; {finish}")
+    except BrokenExecutor:
+        _refuse(f"a process of the comparison was killed; {finish}")
     with _one_line():
         summary = tools.redraw(results)
     console.print(tools.table(summary))
@@ -244,13 +247,7 @@ def plot(results: Path) -> None:
 
     console = _console()
     with _one_line():
-        try:
-            summary = tools.redraw(tools.Results(results))
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-            _refuse(
-                f"{results}: settings.json or runs.jsonl is not what compare writes "
-                f"({type(error).__name__}: {error})"
-            )
+        summary = tools.redraw(tools.Results(results))
     console.print(tools.table(summary))
     console.print(f"Results: {results / 'report.html'}", soft_wrap=True)
 

@@ -10,8 +10,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 __all__ = ["draw"]
 
@@ -106,9 +108,11 @@ def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, ob
     diverged = bool(rows["diverged"].any())
     band = _median_and_band(rows, panel)
     band = band[band.index > 0]  # the start has no place on a log axis
+    if band.empty:  # diverged before it was first seen: it stands in the legend alone
+        return
     ax.fill_between(band["x"], band["min"], band["max"], color=style["color"], alpha=0.15, lw=0)
     ax.plot(band["x"], band["median"], markevery=3, **style)
-    if diverged and len(band):
+    if diverged:
         # Where a diverged method was last seen.
         end = band.iloc[-1]
         ax.plot(end["x"], end["median"], marker="x", color=style["color"], ms=7, mew=2)
@@ -134,6 +138,15 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
         )
     if panel in (GAP, TIME):
         ax.axhline(rows["floor"].iloc[0], color="0.35", lw=0.8, ls=":")
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """On a log axis of less than two decades the ticks read 0.6, not 6 x 10^-1."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
 
 
 def _legend(ax: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, object]]) -> None:
@@ -173,6 +186,8 @@ def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure
     for line in axes:
         for ax, panel in zip(line, panels, strict=True):
             _references(ax, rows, panel)
+            _plain_numbers(ax.xaxis)
+            _plain_numbers(ax.yaxis)
     for ax, panel in zip(axes[-1], panels, strict=True):
         ax.set_xlabel(panel.xlabel)
     return figure

@@ -90,12 +90,11 @@ def redraw(results: Results) -> pd.DataFrame:
         The summary.
 
     Raises:
-        ValueError: if the folder has no finished run.
+        ValueError: if the folder has no finished run, or files that a comparison did not write.
         OSError: if it cannot be written.
     """
     record, frame = results.settings(), results.frame()
     summary = summarize(frame)
-    results.save_summary(summary)
     figures = draw(frame, summary[summary["chosen"]], results.folder / "figures")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("torchmanifold.optim.compare", "."),
@@ -111,5 +110,5 @@ def redraw(results: Results) -> pd.DataFrame:
         sections=list(_sections(summary)),
         figures=[(caption, _embedded(path)) for caption, path in figures],
     )
-    (results.folder / "report.html").write_text(page)
+    results.save(summary, page)
     return summary

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,13 +17,18 @@ import numpy as np
 import pandas as pd
 import torch
 
+from torchmanifold.optim.compare.methods import METHODS
+from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.run import Row
-from torchmanifold.optim.compare.settings import Settings
+from torchmanifold.optim.compare.settings import DTYPES, Settings
 
 __all__ = ["Results", "environment", "summarize"]
 
 KEY = ["problem", "method", "dtype", "lr", "seed"]
 GROUP = ["problem", "dtype", "method", "lr"]
+TEXT = ("problem", "title", "method", "family", "dtype")
+NUMBERS = ("lr", "seed", "iteration", "seconds", "floor", "final", "diverged")
+MEASURED = ("loss", "gap", "gradient_norm", "residual")
 PACKAGES = ("torchmanifold", "torch", "geotorch", "numpy", "scipy", "scikit-learn")
 
 
@@ -118,26 +124,29 @@ class Results:
         """What settings.json has: command, settings, environment.
 
         Raises:
-            ValueError: if the folder has none.
+            ValueError: if the folder has none, or not one that a comparison wrote.
         """
-        try:
-            record: dict[str, Any] = json.loads(self._settings.read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{self.folder} is no results folder: no settings.json") from error
+        if not self._settings.is_file():
+            raise ValueError(f"{self.folder} is no results folder: no settings.json")
+        record = _parsed(self._settings.read_text(errors="replace"))
+        kinds = {"command": str, "settings": dict, "environment": dict}
+        if not isinstance(record, dict) or any(
+            not isinstance(record.get(name), kind) for name, kind in kinds.items()
+        ):
+            raise ValueError(f"{self._settings} is not what compare writes")
         return record
 
     def _rows(self) -> list[Row]:
-        rows = []
-        for line in self._runs.read_text().splitlines() if self._runs.exists() else []:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                # Only the last line can be torn, and its run is then not final.
-                break
+        text = self._runs.read_text(errors="replace") if self._runs.exists() else ""
+        # What follows the last line break is a line that was cut short; its run is not final.
+        rows = [_parsed(line) for line in text.split("\n")[:-1]]
+        for number, row in enumerate(rows, 1):
+            if not _is_row(row):
+                raise ValueError(f"{self._runs}, line {number}: not what compare writes")
         return rows
 
     def frame(self) -> pd.DataFrame:
-        """The rows of all runs that are done.
+        """The rows of all runs that are done, in an order that does not depend on the machine.
 
         Raises:
             ValueError: if there are none.
@@ -146,12 +155,14 @@ class Results:
         done = {_key(row) for row in rows if row["final"]}
         if not done:
             raise ValueError(f"{self.folder} has no finished run; is it a results folder?")
-        frame = pd.DataFrame([row for row in rows if _key(row) in done])
+        # However many processes there were: the order of the command line's tables.
+        frame = pd.DataFrame(sorted((row for row in rows if _key(row) in done), key=_place))
         return frame.astype({"gap": float, "gradient_norm": float, "residual": float})
 
-    def save_summary(self, summary: pd.DataFrame) -> None:
-        """Write summary.csv."""
+    def save(self, summary: pd.DataFrame, page: str) -> None:
+        """Write summary.csv and report.html."""
         self._replace(self.folder / "summary.csv", summary.to_csv(index=False))
+        self._replace(self.folder / "report.html", page)
 
     @staticmethod
     def _replace(path: Path, text: str) -> None:
@@ -163,6 +174,39 @@ class Results:
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    problem, method = row["problem"], row["method"]
+    return (
+        *(_index(PROBLEMS, problem), problem, row["dtype"]),
+        *(_index(METHODS, method), method, row["lr"], row["seed"], row["iteration"]),
+    )
+
+
+def _index(table: Iterable[str], name: str) -> int:
+    names = list(table)
+    return names.index(name) if name in names else len(names)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a row has what the summary and the figures need, in the right types."""
+    if not isinstance(row, dict) or not {*TEXT, *NUMBERS, *MEASURED} <= set(row):
+        return False
+    return (
+        all(isinstance(row[name], str) for name in TEXT)
+        and all(isinstance(row[name], int | float) for name in NUMBERS)
+        and all(isinstance(row[name], int | float | None) for name in row.keys() - TEXT)
+        and row["dtype"] in DTYPES
+        and re.fullmatch(r"[\w-]+", row["problem"]) is not None  # names the figures' files
+    )
 
 
 def _line(row: Row) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -138,6 +140,15 @@ def _begin_worker() -> None:
     # One thread each: matrices are small and cores are shared. Ctrl-C is the parent's to answer.
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed tells its pool nothing: the workers would wait for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def execute(runs: Iterable[Run], workers: int = 1) -> Iterator[list[Row]]:

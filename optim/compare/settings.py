@@ -104,8 +104,8 @@ QUICK = Settings(
     methods=(
         "exp-every10-adam",
         "cayley-adam",
-        "polar-every1-sgd",
         "qr-sgd",
+        "qr-every1-sgd",
         "projection-sgd",
         "riemannian-sgd",
         "riemannian-adam",

@@ -1,6 +1,7 @@
 """The command line: what it prints, writes and refuses."""
 
 import contextlib
+import errno
 import io
 import json
 import re
@@ -100,6 +101,7 @@ def test_resume_with_nothing_left(finished):
 
 BAD = [
     (["--problem", "brocket"], "unknown problem 'brocket'; near matches: brockett"),
+    (["--problem", "PCA"], "unknown problem 'PCA'; near matches: pca"),
     (["--method", "riemanian-sgd"], "near matches: riemannian-sgd"),
     (["--method", "xyz"], "unknown method 'xyz'"),
     (["--steps", "-5"], "--steps must be at least 1, got -5"),
@@ -158,6 +160,83 @@ def test_plot_refuses_what_is_no_results_folder(tmp_path):
     assert done.returncode == 2
     assert "is no results folder" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def spoil(text, old, new):
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+DAMAGE = {
+    "no runs": ("runs.jsonl", lambda text: "", "has no finished run"),
+    "a line in the middle": (
+        "runs.jsonl", lambda text: spoil(text, '{"problem"', "#"), "runs.jsonl, line 1: not what",
+    ),
+    "another kind of line": ("runs.jsonl", lambda text: text + "[1]\n", "line 65: not what"),
+    "not text": ("runs.jsonl", lambda text: "\0\n", "line 1: not what"),
+    "a column less": (
+        "runs.jsonl", lambda text: spoil(text, '"family": ', '"f": '), "line 1: not what",
+    ),
+    "words for a number": (
+        "runs.jsonl", lambda text: re.sub('"gap": [^,]*', '"gap": "x"', text, count=1), "line 1",
+    ),
+    "a path for a name": (
+        "runs.jsonl", lambda text: spoil(text, '"pca"', '"../pca"'), "line 1: not what",
+    ),
+    "half of the settings": ("settings.json", lambda text: text[:99], "settings.json is not what"),
+    "other settings": ("settings.json", lambda text: '{"command": 1}', "settings.json is not what"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_plot_refuses_damaged_files_and_changes_nothing(finished, tmp_path, name, change, message):
+    for file in ("runs.jsonl", "settings.json"):
+        (tmp_path / file).write_bytes((finished[0] / file).read_bytes())
+    path = tmp_path / name
+    path.write_text(change(path.read_text()))
+    done = call("plot", tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and message in done.stderr, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"runs.jsonl", "settings.json"}
+
+
+def test_a_line_that_was_cut_short_costs_one_run(finished, tmp_path):
+    text = (finished[0] / "runs.jsonl").read_text()
+    (tmp_path / "runs.jsonl").write_text(text[:-9])
+    (tmp_path / "settings.json").write_bytes((finished[0] / "settings.json").read_bytes())
+    assert call("plot", tmp_path).returncode == 0
+    assert pd.read_csv(tmp_path / "summary.csv")["seeds"].sum() == 15
+
+
+def test_methods_that_diverge_at_once_are_shown(tmp_path):
+    one = ["--problem", "spd-mean", "--method", "exp-every10-adam", "--lr", "1e6"]
+    done = call(
+        "compare", *one, "--steps", "3", "--seeds", "1", "--workers", "1", "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"exp-every10-adam +1e\+06 +diverged", done.stdout)
+    assert (tmp_path / "figures" / "spd-mean-float32.png").is_file()
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
+    from torchmanifold.optim.compare import Results
+
+    append = Results.append
+
+    def fails_at_the_second(results, rows):
+        if (results.folder / "runs.jsonl").stat().st_size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(results, rows)
+
+    monkeypatch.setattr(Results, "append", fails_at_the_second)
+    one = ["--problem", "pca", "--method", "qr-sgd", "--lr", "0.1", "--steps", "3", "--seeds", "2"]
+    one += ["--workers", "1", "--out", tmp_path]
+    done = call("compare", *one)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device; what is done is kept" in done.stderr
+    monkeypatch.undo()
+    assert "1 runs, 1 kept" in call("compare", *one, "--resume").stdout
 
 
 def test_list_names_everything():

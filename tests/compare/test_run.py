@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -142,6 +145,38 @@ def test_processes_give_the_same_rows():
     alone = {rows[0]["lr"]: rows[-1]["loss"] for rows in execute(runs[::2])}
     shared = {rows[0]["lr"]: rows[-1]["loss"] for rows in execute(runs[::2], workers=2)}
     assert shared == pytest.approx(alone, rel=1e-5)
+
+
+PARENT = """
+import os, signal
+from torchmanifold.optim.compare.run import execute
+from torchmanifold.optim.compare.settings import Run
+
+if __name__ == "__main__":
+    steps = [1, 10**6, 10**6]
+    runs = [Run("pca", "qr-sgd", "float32", 0.1, 0, n, "cpu") for n in steps]
+    for rows in execute(runs, workers=2):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    # The processes hold the pipe open for as long as one of them lives.
+    done = subprocess.run(
+        [sys.executable, "parent.py"], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_rows_come_in_an_order_that_does_not_depend_on_the_machine(tmp_path):
+    runs = [run for run in SMALL.runs() if run.problem == "brockett"]
+    ordered, shuffled = (
+        fill(tmp_path / name, some).frame() for name, some in (("a", runs), ("b", runs[::-1]))
+    )
+    keys = ["problem", "method", "lr", "seed", "iteration"]
+    assert ordered[keys].equals(shuffled[keys])
+    assert list(dict.fromkeys(ordered["method"])) == ["qr-sgd", "riemannian-sgd"]
 
 
 def frame(gaps, diverged=()):
