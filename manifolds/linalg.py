@@ -24,6 +24,7 @@ __all__ = [
     "newton_schulz_step",
     "polish",
     "skew",
+    "solve",
     "sym",
     "trace",
 ]
@@ -40,12 +41,12 @@ def adjoint(x: Tensor) -> Tensor:
 
 def sym(x: Tensor) -> Tensor:
     """Symmetric (Hermitian) part, `(x + x') / 2`; symmetric to the last bit."""
-    return (x + x.mH) / 2
+    return torch.add(x / 2, x.mH, alpha=0.5)  # halved first: no overflow
 
 
 def skew(x: Tensor) -> Tensor:
     """Skew-symmetric (skew-Hermitian) part, `(x - x') / 2`; skew to the last bit."""
-    return (x - x.mH) / 2
+    return torch.sub(x / 2, x.mH, alpha=0.5)
 
 
 def trace(x: Tensor) -> Tensor:
@@ -103,6 +104,14 @@ def inverse(x: Tensor) -> Tensor:
         return torch.linalg.inv_ex(x).inverse
     each = [torch.linalg.inv_ex(matrix).inverse for matrix in x.flatten(0, -3)]
     return torch.stack(each).reshape(x.shape)
+
+
+def solve(a: Tensor, b: Tensor) -> Tensor:
+    """`a^-1 b` for square `a` and `b` of one shape, without a host synchronization."""
+    if not _alone(a):
+        return torch.linalg.solve_ex(a, b).result
+    pairs = zip(a.flatten(0, -3), b.flatten(0, -3), strict=True)
+    return torch.stack([torch.linalg.solve_ex(x, y).result for x, y in pairs]).reshape(b.shape)
 
 
 def determinant_sign(x: Tensor) -> Tensor:

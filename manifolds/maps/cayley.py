@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,22 +11,74 @@ from torchmanifold.manifolds.linalg import (
     adjoint,
     determinant_sign,
     eye_like,
+    frobenius,
     gram_residual,
     in_working_precision,
     inverse,
     skew,
+    solve,
 )
+from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
+from torchmanifold.manifolds.maps.spectral import reads_values
 
 __all__ = ["CayleyMap", "cayley", "cayley_change", "cayley_thin", "inverse_cayley"]
+
+
+class _Cayley(MatrixFunction):
+    """`Q - I` and `M = (I - A/2)^-1 = (Q + I) / 2`, with `dQ = M dA M` and `dM = dQ / 2`."""
+
+    @staticmethod
+    def forward(a: Tensor) -> tuple[Tensor, Tensor]:
+        # One solve of `I - A/2`: for a short A with the right side A, which gives the change
+        # Q - I to its own precision; for a long one with 2 I, which gives 2 M, and M without the
+        # cancellation of (Q + I) / 2. By the mean square of the singular values.
+        eye = eye_like(a)
+        short = (frobenius(a) <= 3 * a.shape[-1] ** 0.5)[..., None, None]
+        if reads_values(a) and bool(short.all()):
+            change = solve(eye - a / 2, a)
+            return change, torch.add(eye, change, alpha=0.5)
+        twice = 2 * eye
+        x = solve(eye - a / 2, torch.where(short, a, twice))
+        return torch.where(short, x, x - twice), torch.where(short, x + twice, x) / 2
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, change: Tensor | None, half: Tensor | None) -> Tensor | None:
+        if half is not None:
+            change = half / 2 if change is None else change + half / 2
+        if change is None:
+            return None
+        (m,) = ctx.saved_tensors
+        m = adjoint(m)
+        return m @ change @ m
+
+
+class _CayleyForward(_Cayley):
+    """With forward mode, which the compiler does not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _Cayley.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
+        (m,) = ctx.saved_tensors
+        change = m @ tangent @ m
+        return change, change / 2
 
 
 @in_working_precision
 def cayley(a: Tensor) -> Tensor:
     """Cayley transform `Q = (I - A/2)^-1 (I + A/2)` of a skew matrix: orthogonal.
 
-    Computed as `Q = 2 M - I` with `M = (I - A/2)^-1`. The derivative is `dQ = M dA M`: two
-    products, no further solve, and without the cancellation of `(I + Q) / 2` at large norm.
+    The derivative is `dQ = M dA M` with `M = (I - A/2)^-1`: two products, no further solve, and
+    without the cancellation of `M = (I + Q) / 2` at large norm.
 
     Args:
         a: `(*batch, n, n)`, skew-symmetric (skew-Hermitian: unitary `Q`).
@@ -39,8 +93,8 @@ def cayley(a: Tensor) -> Tensor:
     Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
     Math. Program. 142 (2013), section 2.
     """
-    eye = eye_like(a)
-    return 2 * inverse(eye - a / 2) - eye
+    function = _Cayley if torch.compiler.is_compiling() else _CayleyForward
+    return function.apply(a)[0] + eye_like(a)
 
 
 @in_working_precision

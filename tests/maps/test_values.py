@@ -102,6 +102,39 @@ def test_exponential_in_float32(n: int, size: float) -> None:
     assert float((maps.expm(a) - exact).norm()) <= 1.5 * reference + 1e-12
 
 
+def _torch_cayley(a: Tensor) -> Tensor:
+    """As in `torch.nn.utils.parametrizations.orthogonal`."""
+    eye = torch.eye(a.shape[-1], dtype=a.dtype)
+    return torch.linalg.solve(eye - a / 2, eye + a / 2)
+
+
+@pytest.mark.parametrize("n", [3, 16, 128])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4])
+def test_cayley_in_float32(n: int, size: float) -> None:
+    """Value and gradient of one matrix and of a batch, as near to the exact ones as torch's."""
+    a = torch.stack([_with_one_norm(skew(torch.randn(n, n)), size) for _ in range(8)])
+    g = torch.randn(8, n, n)
+    outcomes = []
+    for function, dtype in (
+        (_torch_cayley, torch.float64),
+        (_torch_cayley, torch.float32),
+        (maps.cayley, torch.float32),
+    ):
+        x = a.to(dtype, copy=True).requires_grad_()
+        y = function(x)
+        (gradient,) = torch.autograd.grad(y, x, g.to(dtype))
+        outcomes.append((y.detach().double(), skew(gradient.double())))
+    exact, torchs, ours = outcomes
+    # Eight matrices together: of one 3 x 3 matrix the error is a matter of luck.
+    for k, slack in ((0, 1.5), (1, 2.5)):
+        error, reference = (float((q[k] - exact[k]).norm()) for q in (ours, torchs))
+        assert error <= slack * reference + EPS, (k, error / reference)
+    alone = torch.stack([maps.cayley(x) for x in a]).double()
+    mixed = maps.cayley(torch.cat([a, 1e4 * a[:1]]))[:8].double()  # short and long together
+    for value in (alone, mixed):
+        assert float((value - exact[0]).norm()) <= 1.5 * float((torchs[0] - exact[0]).norm()) + EPS
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0])
 def test_gradient_of_exponential_against_scipy(size: float) -> None:
     """The adjoint of every degree, to more digits than differences have."""
