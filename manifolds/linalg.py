@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "add_product",
     "adjoint",
     "determinant_sign",
     "eye_like",
     "frobenius",
+    "gram_excess",
     "gram_residual",
     "in_working_precision",
     "inner",
@@ -70,6 +72,22 @@ def eye_like(x: Tensor) -> Tensor:
     return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
 
 
+def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
+    """`beta c + alpha a b`, in one pass over `c` for a matrix or a single batch of matrices."""
+    if c.mT.is_contiguous() and not c.is_contiguous():  # the transpose of a wide weight stays one
+        return add_product(c.mT, b.mT, a.mT, alpha=alpha, beta=beta).mT
+    if a.ndim == b.ndim == 2 and c.ndim == 2:
+        return torch.addmm(c, a, b, alpha=alpha, beta=beta)
+    if a.ndim == b.ndim == 3 and len(a) == len(b) and (c.ndim == 2 or len(c) == len(a)):
+        return torch.baddbmm(c, a, b, alpha=alpha, beta=beta)
+    return beta * c + alpha * (a @ b)
+
+
+def gram_excess(x: Tensor) -> Tensor:
+    """`x'x - I`."""
+    return add_product(eye_like(x), x.mH, x, beta=-1)
+
+
 def _double(x: Tensor) -> Tensor:
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
@@ -89,7 +107,7 @@ def newton_schulz_step(y: Tensor) -> Tensor:
     Written as a correction: near the manifold the correction is small, so its rounding is
     too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
     """
-    return y - y @ (y.mH @ y - eye_like(y)) / 2
+    return add_product(y, y, gram_excess(y), alpha=-0.5)
 
 
 def _alone(x: Tensor) -> bool:

@@ -25,6 +25,7 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
 )
 from torchmanifold.manifolds.linalg import (
+    add_product,
     gram_residual,
     in_working_precision,
     inner,
@@ -165,7 +166,8 @@ class Stiefel(Manifold):
     @in_working_precision
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - x sym(x'z)`."""
-        return z - x @ sym(x.mH @ z)
+        s = x.mH @ z
+        return add_product(z, x, s + s.mH, alpha=-0.5)
 
     def random(
         self,

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
+    add_product,
     adjoint,
     eye_like,
     frobenius,
+    gram_excess,
     in_working_precision,
     inverse,
     newton_schulz_step,
@@ -42,14 +44,16 @@ __all__ = [
 ]
 
 
-_Polar = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
-_QRFactors = tuple[Tensor, Tensor]  # q and r
+_SVD = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
+_Polar = _SVD | tuple[Tensor, None, None]
+_QRFactors = tuple[Tensor, Tensor | None]  # q and r
 
 
 class _PolarDerivative(MatrixFunction):
     """The polar factor `q` of `z = q h`, with its derivative in `z`.
 
-    `factors` computes it of `z`, or of `x` and `v`, whose sum is `z`.
+    `factors` computes it of `z`, perhaps knowing that `z` is the sum of `x` and `v`; a factor
+    that is None is left to the backward pass.
 
     With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
     singular values stand in the denominators, never differences. `h = W diag(s) W'` is at hand.
@@ -59,11 +63,11 @@ class _PolarDerivative(MatrixFunction):
     def forward(
         z: Tensor, factors: Callable[..., _Polar], x: Tensor | None, v: Tensor | None
     ) -> _Polar:
-        return factors(z) if x is None else factors(x, v)
+        return factors(z) if x is None else factors(z, x, v)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _Polar) -> None:
-        ctx.mark_non_differentiable(*output[1:])
+        ctx.mark_non_differentiable(*(factor for factor in output[1:] if factor is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(inputs[0], *output)
 
@@ -81,6 +85,8 @@ class _PolarDerivative(MatrixFunction):
             if not square:
                 g = g + (grad - q @ c) @ inverse(h)
             return g, *none
+        if s is None:
+            s, w = eigh(sym(adjoint(q) @ z))
         total = s.unsqueeze(-1) + s.unsqueeze(-2)
         rotated = adjoint(w) @ (c - adjoint(c)) @ w
         # A vanishing singular value has no direction to turn in.
@@ -94,7 +100,7 @@ class _PolarDerivative(MatrixFunction):
 class _QRDerivative(MatrixFunction):
     """The orthonormal factor `q` of `z = q r` with positive diagonal, with its derivative in `z`.
 
-    `factors` computes it of `z`, or of `x` and `v`, whose sum is `z`.
+    `factors` is as for the polar factor.
     With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
     """
 
@@ -102,11 +108,11 @@ class _QRDerivative(MatrixFunction):
     def forward(
         z: Tensor, factors: Callable[..., _QRFactors], x: Tensor | None, v: Tensor | None
     ) -> _QRFactors:
-        return factors(z) if x is None else factors(x, v)
+        return factors(z) if x is None else factors(z, x, v)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _QRFactors) -> None:
-        ctx.mark_non_differentiable(output[1])
+        ctx.mark_non_differentiable(*(factor for factor in output[1:] if factor is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(inputs[0], *output)
 
@@ -116,7 +122,7 @@ class _QRDerivative(MatrixFunction):
         if grad is None:
             return None, *none
         z, q, r = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if r is None or torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
         c = (adjoint(q) @ grad).triu()
         c = c - torch.diag_embed(c.diagonal(dim1=-2, dim2=-1)) / 2
@@ -142,19 +148,19 @@ def is_long(v: Tensor) -> bool:
     return single and reads_values(v) and not everywhere(frobenius(v) <= 10)
 
 
-def _svd_polar(z: Tensor) -> _Polar:
+def _svd_polar(z: Tensor) -> _SVD:
     u, s, vh = svd(z)
     return newton_schulz_step(u @ vh), s, adjoint(vh)
 
 
-def _gram_polar(z: Tensor) -> _Polar:
+def _gram_polar(z: Tensor) -> _SVD:
     """Polar factor through the Gram matrix in the dtype of `z`."""
     values, w = eigh(adjoint(z) @ z)
     s = values.clamp_min(0).sqrt()
     return z @ ((w / s.unsqueeze(-2)) @ adjoint(w)), s, w
 
 
-def _polar_factors(z: Tensor) -> _Polar:
+def _polar_factors(z: Tensor) -> _SVD:
     factors = None
     if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
         # Float64 holds the Gram matrix of float32 columns to condition 1e5.
@@ -217,33 +223,67 @@ def qr(z: Tensor) -> Tensor:
     return _QRDerivative.apply(z, _qr_factors, None, None)[0]
 
 
-def _cholesky_qr(z: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+def _largest(norms: Tensor) -> float:
+    return float(norms.amax()) if norms.numel() > 0 else 0.0
+
+
+def _may_be_left(z: Tensor) -> float:
+    """The residual that may be left by a factor of `z`: a third of what its rounding is given."""
+    return 3.5 * torch.finfo(z.dtype).eps * z.shape[-1] ** 0.5
+
+
+def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
+    """The QR factor of `z` by products, where `z'z = I + excess` is near the identity.
+
+    `R^-1 = I - U + (U^2 + up(U'U)) + O(U^3)` where `up` is the upper triangle with its diagonal
+    halved and `U = up(excess)`; and `U^2 + U'U` is the product `excess U`. As many terms are taken
+    as are needed, then a second pass. The constants are those of rank one, the worst.
+    """
+    level = _may_be_left(z)
+    upper = torch.ones_like(eye_like(z)).triu() - eye_like(z) / 2
+    u = excess * upper
+    if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
+        return add_product(z, z, u, alpha=-1)
+    product = excess @ u
+    left = 1.8 * _largest(frobenius(product)) ** 1.5
+    if not 0.75 * left**2 <= level:
+        return None
+    change = torch.addcmul(-u, product, upper)
+    diagonal = u.diagonal(dim1=-2, dim2=-1)
+    change.diagonal(dim1=-2, dim2=-1).addcmul_(diagonal, diagonal, value=0.5)
+    y = add_product(z, z, change)
+    return y if left <= level else add_product(y, y, gram_excess(y) * upper, alpha=-1)
+
+
+def _cholesky_qr(z: Tensor, gram: Tensor) -> Tensor:
     r = torch.linalg.cholesky_ex(gram, upper=True).L
-    return torch.linalg.solve_triangular(r, z, upper=True, left=False), r
+    return torch.linalg.solve_triangular(r, z, upper=True, left=False)
 
 
-def _qr_step_factors(x: Tensor, v: Tensor) -> _QRFactors:
+def _qr_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _QRFactors:
     if reads_values(v):
-        z = x + v
-        gram = adjoint(z) @ z
-        if is_short(gram - eye_like(z)):
-            return _cholesky_qr(z, gram)
+        excess = gram_excess(z)
+        q = _near_qr(z, excess)
+        if q is None and is_short(excess):
+            q = _cholesky_qr(z, excess + eye_like(z))
+        if q is not None:
+            return q, None
     z = wide(x) + wide(v)
-    q, r = _cholesky_qr(z, adjoint(z) @ z)
+    q = _cholesky_qr(z, adjoint(z) @ z)
     if z.dtype == v.dtype:  # nothing was gained: a second pass
-        q, second = _cholesky_qr(q, adjoint(q) @ q)
-        r = second @ r
-    return q.to(v.dtype), r.to(v.dtype)
+        q = _cholesky_qr(q, adjoint(q) @ q)
+    return q.to(v.dtype), None
 
 
 @in_working_precision
 def qr_step(x: Tensor, v: Tensor) -> Tensor:
-    """Orthonormal QR factor of `X + V`, by Cholesky-QR.
+    """Orthonormal QR factor of `X + V`, by products or by Cholesky-QR.
 
     For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`:
-    near the identity for a short step, where one pass in the working precision is accurate.
-    Long steps, and all steps on an accelerator, take the Gram matrix in float64. It is formed of
-    `X + V`, not of `V`, so that a step mends the rounding of those before it.
+    near the identity for a short step, where a series of it, or one pass of Cholesky-QR in the
+    working precision, is accurate. Long steps, and all steps on an accelerator, take Cholesky-QR
+    of a Gram matrix in float64. It is formed of `X + V`, not of `V`, so that a step mends the
+    rounding of those before it.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -263,10 +303,34 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
     return _QRDerivative.apply(x + v, _qr_step_factors, x, v)[0]
 
 
-def _polar_step_factors(x: Tensor, v: Tensor) -> _Polar:
+def _near_polar(z: Tensor, excess: Tensor) -> Tensor | None:
+    """The polar factor `z (I + excess)^(-1/2)` by products, where the excess is near zero.
+
+    As many terms of the series are taken as are needed, then a second pass. The constants bound
+    what is left.
+    """
+    level = _may_be_left(z)
+    if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
+        return add_product(z, z, excess, alpha=-0.5)
+    square = excess @ excess
+    norm = _largest(frobenius(square))
+    left = 0.63 * norm**1.5
+    change = 0.375 * square
+    if left > level:
+        left = 0.55 * norm**2
+        change = add_product(change, square, excess, alpha=-0.3125)
+    if not 0.75 * left**2 <= level:
+        return None
+    y = add_product(z, z, change.sub_(excess, alpha=0.5))
+    return y if left <= level else newton_schulz_step(y)
+
+
+def _polar_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _Polar:
     if reads_values(v):
-        z = x + v
-        excess = adjoint(z) @ z - eye_like(z)
+        excess = gram_excess(z)
+        q = _near_polar(z, excess)
+        if q is not None:
+            return q, None, None
         if is_short(excess):
             # The change (I + excess)^(-1/2) - I is small, and so is its rounding.
             values, w = eigh(excess)
@@ -282,9 +346,10 @@ def _polar_step_factors(x: Tensor, v: Tensor) -> _Polar:
 def polar_step(x: Tensor, v: Tensor) -> Tensor:
     """Polar factor of `X + V`, `(X + V)(I + V'V)^(-1/2)`: the projection of `X + V`.
 
-    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`.
-    Long steps, and all steps on an accelerator, take it in float64. It is formed of `X + V`, not
-    of `V`, so that a step mends the rounding of those before it.
+    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`. Of
+    short steps a series of it is taken, of others its eigenvalues, in float64 if they are long or
+    on an accelerator. It is formed of `X + V`, not of `V`, so that a step mends the rounding of
+    those before it.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.

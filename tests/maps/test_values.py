@@ -1,6 +1,7 @@
 """Values against scipy in float64, and float32 against float64."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -174,7 +175,9 @@ def test_gradient_of_exponential_in_float32() -> None:
 
 
 @pytest.mark.parametrize("shape", [(64, 32), (64, 64), (300, 20), (7, 1), (3, 16, 8)], ids=str)
-@pytest.mark.parametrize("size", [0.0, 1e-6, 1e-3, 0.05, 0.3, 0.99, 1.01, 3.0, 30.0, 1e4])
+@pytest.mark.parametrize(
+    "size", [0.0, 1e-6, 1e-3, 0.02, 0.05, 0.1, 0.2, 0.3, 0.99, 1.01, 3.0, 30.0, 1e4]
+)
 @pytest.mark.parametrize("rank_one", [False, True], ids=["full", "rank one"])
 def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -> None:
     """Residual at most 10 eps sqrt(p), and the right point, for steps of any length."""
@@ -196,6 +199,30 @@ def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -
         exact = maps.newton_schulz(step(x.double(), v.double()))
         assert float(gram_residual(y).amax()) <= 10 * EPS * p**0.5
         assert float((y - exact).norm(dim=(-2, -1)).amax()) <= 1e-4 * p**0.5
+
+
+@pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step])
+def test_short_steps_need_no_factorization(
+    step: Callable[[Tensor, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products alone, in both precisions, whether one, two or three terms are needed."""
+    points = {
+        dtype: torch.linalg.qr(torch.randn(3, 16, 8, dtype=torch.complex128)).Q.to(dtype)
+        for dtype in (torch.complex64, torch.complex128)
+    }
+    exact = maps.polar if step is maps.polar_step else maps.qr
+    cases = []
+    for dtype, x in points.items():
+        z = torch.randn(3, 16, 8, dtype=dtype)
+        for size in (1e-5, 3e-4, 2e-3):
+            v = size * (z - x @ sym(x.mH @ z))
+            cases.append((x, v, exact(x + v)))
+    for name in ("cholesky_ex", "eigh", "qr", "svd"):
+        monkeypatch.setattr(torch.linalg, name, None)
+    for x, v, expected in cases:
+        eps = torch.finfo(x.dtype).eps
+        assert float((step(x, v) - expected).abs().max()) <= 20 * eps
+    assert step(torch.zeros(0, 4, 2), torch.zeros(0, 4, 2)).shape == (0, 4, 2)
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e7])
