@@ -26,6 +26,7 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
 )
+from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.linear import SkewSymmetric, Symmetric
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.product import Product
@@ -49,6 +50,7 @@ __all__ = [
     "Exp",
     "FixedRank",
     "Flattened",
+    "Grassmann",
     "LogEuclidean",
     "Manifold",
     "Metric",

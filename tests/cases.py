@@ -33,6 +33,7 @@ CASES = (
     Case(tm.SkewSymmetric(), ((4, 4),), complex=True),
     Case(tm.Sphere(), ((5,), (2,))),
     Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
+    Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
     Case(tm.SymmetricPositiveDefinite(), ((4, 4), (1, 1)), complex=True),
     Case(tm.FixedRank(2), ((6, 4), (4, 6))),

@@ -91,6 +91,47 @@ def test_geoopt_canonical_retraction_is_no_retraction_and_ours_is():
     assert off["ours", 1e-3] < 1e-2 and off["ours", 1e-5] < 1e-4
 
 
+def test_grassmann_against_pymanopt():
+    M, peer = tm.Grassmann(), pm.Grassmann(7, 3)
+    x, y, v = pair(M, 7, 3)
+    z, h = torch.randn(7, 3, dtype=F64), torch.randn(7, 3, dtype=F64)
+    z = y @ (y.mT @ x)  # the gradient of ||y'x||^2 / 2, which does not depend on the bases
+    a, b, u, w, e = (t.numpy() for t in (x, y, v, z, h))
+    moved = torch.as_tensor(peer.exp(a, u))
+    same(M.exp(x, v) @ M.exp(x, v).mT, moved @ moved.mT)
+    same(M.log(x, y), peer.log(a, b), 1e-11)
+    same(M.dist(x, y), peer.dist(a, b))
+    same(M.tangent(x, h), peer.projection(a, e))
+    same(M.hessian(x, z, h, v), peer.euclidean_to_riemannian_hessian(a, w, e, u))
+    assert M.dim((7, 3)) == peer.dim
+
+
+def test_a_point_of_grassmann_is_a_subspace_and_not_its_basis():
+    M = tm.Grassmann(retraction=tm.Exp())
+    x, y, v = pair(M, 7, 3)
+    q, r = (tm.Stiefel().random(3, 3, dtype=F64) for _ in range(2))
+    assert M.dist(x, x @ q) < 1e-14
+    same(M.dist(x @ q, y @ r), M.dist(x, y))
+    same(M.log(x @ q, y @ r), M.log(x, y) @ q)
+    same(M.retract(x @ q, v @ q), M.retract(x, v) @ q)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64], ids=str)
+@pytest.mark.parametrize("angles", [(0.4, 0.4), (0.0, 1.2), (0.0, 0.0), (1e-5, 1.57)], ids=str)
+def test_grassmann_at_repeated_zero_tiny_and_nearly_right_angles(angles, dtype):
+    M = tm.Grassmann()
+    x = torch.eye(5, 2, dtype=dtype)
+    v = torch.zeros(5, 2, dtype=dtype)
+    v[2, 0], v[3, 1] = angles
+    y = (M.exp(x, v) @ tm.SpecialOrthogonal().random(2, 2, dtype=dtype)).requires_grad_()
+    eps = torch.finfo(dtype).eps
+    assert (M.dist(x, y) - v.norm()).abs() < 10 * eps
+    assert (M.log(x, y) - v).norm() < 1e4 * eps  # near a right angle the tangent is large
+    (slope,) = torch.autograd.grad(M.dist(x, y), y)
+    length = float(v.norm() > 0)  # a distance grows at unit speed, and has a corner at zero
+    assert (M.tangent(y, slope).norm() - length).abs() < 1e4 * eps
+
+
 def test_special_orthogonal_against_scipy_and_geotorch():
     M = tm.SpecialOrthogonal(retraction=tm.Exp())
     x, y, v = pair(M, 5, 5)

@@ -23,6 +23,7 @@ def exact(manifold):
 
 ORTHOGONAL = [
     *((M, (64, 32)) for M in exact(tm.Stiefel())),
+    *((M, (64, 32)) for M in exact(tm.Grassmann())),
     *((M, (64, 64)) for M in exact(tm.SpecialOrthogonal())),
     *((M, (64,)) for M in exact(tm.Sphere())),
 ]

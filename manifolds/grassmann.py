@@ -1,0 +1,169 @@
+"""The Grassmann manifold: subspaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.geometry import (
+    Cayley,
+    EuclideanMetric,
+    Exp,
+    Metric,
+    MetricRule,
+    NewtonSchulz,
+    Polar,
+    Retraction,
+    RetractionRule,
+)
+from torchmanifold.manifolds.linalg import (
+    gram_residual,
+    in_working_precision,
+    inverse,
+    polish,
+)
+from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.stiefel import Stiefel, embedded_hessian, newton_schulz, polar
+
+__all__ = ["Grassmann"]
+
+_BASES = Stiefel()
+
+
+def _series(t: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    total = torch.zeros_like(t)
+    for c in reversed(coefficients):
+        total = total * t + c
+    return total
+
+
+def _arctan_ratio(t: Tensor) -> Tensor:
+    """`arctan(r) / r` of `r = sqrt(t)`: smooth at 0."""
+    small = t < 1e-2
+    r = torch.where(small, 1.0, t).sqrt()
+    series = _series(t, tuple((-1) ** k / (2 * k + 1) for k in range(8)))
+    return torch.where(small, series, r.arctan() / r)
+
+
+def _arctan_ratio_slope(t: Tensor) -> Tensor:
+    small = t < 1e-2
+    r = torch.where(small, 1.0, t)
+    series = _series(t, tuple((-1) ** k * k / (2 * k + 1) for k in range(1, 9)))
+    return torch.where(small, series, (1 / (1 + r) - _arctan_ratio(r)) / (2 * r))
+
+
+def _normal(x: Tensor, z: Tensor) -> Tensor:
+    """The part of `z` that is orthogonal to the span of `x`."""
+    return z - x @ (x.mH @ z)
+
+
+def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    # The geodesic of Edelman, Arias & Smith 1998, theorem 2.3, is the canonical one of Stiefel
+    # that leaves in a horizontal direction.
+    return polish(maps.exp_thin(x, v))
+
+
+def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return polish(maps.cayley_thin(x, v))
+
+
+def _inverse_polar(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    """The horizontal `v` for which `x + v` spans what `y` spans: tangents of principal angles."""
+    return _normal(x, y @ inverse(x.mH @ y))
+
+
+def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    # With the tangents t = U tan(angles) V' in place of their SVD, repeated and vanishing angles
+    # need no care, and the derivative is finite there.
+    t = _inverse_polar(M, x, y)
+    return t @ maps.spectral(t.mH @ t, _arctan_ratio, _arctan_ratio_slope)
+
+
+def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    """The norm of the principal angles, accurate for small and right ones; derivative of `log`."""
+    with torch.no_grad():
+        sines = torch.linalg.svdvals(_normal(x, y))
+        cosines = torch.linalg.svdvals(x.mH @ y).flip(-1)  # the smallest beside the largest sine
+        angles = torch.linalg.vector_norm(torch.atan2(sines, cosines), dim=-1)
+    if not (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)):
+        return angles
+    distance = M.norm(x, _log(M, x, y))
+    return distance + (angles - distance).detach()
+
+
+@dataclass(frozen=True)
+class Grassmann(Manifold):
+    r"""Subspaces of dimension `p` of n-space, each held as an orthonormal basis `(*batch, n, p)`.
+
+    `x` and `x q` with orthogonal `q` are the same point, so a loss must not depend on the basis:
+    `f(x q) = f(x)`. Tangent vectors are the horizontal ones, `x'v = 0`, in the Frobenius inner
+    product; they turn the subspace and not the basis in it. All retractions keep the basis
+    aligned with that of `x`, as parallel transport does.
+
+    The residual is `||x'x - I||_F`. The distance is the norm of the principal angles. The
+    logarithm is unique where these are below a right angle.
+
+    Source: Edelman, Arias & Smith 1998, section 2.5; Bendokat, Zimmermann & Absil, A Grassmann
+    manifold handbook, Adv. Comput. Math. 50, 2024.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Grassmann()
+        >>> x, y = torch.eye(3)[:, :2], torch.eye(3)[:, [2, 1]]
+        >>> M.dist(x, y)
+        tensor(1.5708)
+    """
+
+    metric: Metric = EuclideanMetric()
+    retraction: Retraction = Polar()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
+        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_exp, log=_log, dist=_dist)
+    }
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
+        Polar: RetractionRule(polar, {EuclideanMetric: 2}, _inverse_polar),
+        Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log),
+        Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}),
+        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2}),
+    }
+
+    def residual(self, x: Tensor) -> Tensor:
+        """`||x'x - I||_F`, evaluated in float64."""
+        return gram_residual(x)
+
+    def project(self, z: Tensor) -> Tensor:
+        """The polar factor of `z`: the nearest basis, of the subspace that `z` spans."""
+        self.dim(tuple(z.shape))
+        return _BASES.project(z)
+
+    @in_working_precision
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`z - x x'z`."""
+        return _normal(x, z)
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """A uniform subspace: the span of a standard normal matrix."""
+        self.dim(shape)
+        return _BASES.random(*shape, generator=generator, dtype=dtype, device=device)
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """`p (n - p)`."""
+        if len(shape) < 2 or shape[-2] <= shape[-1]:
+            raise ValueError(
+                f"Grassmann: a point is a basis of fewer columns than rows, got the shape "
+                f"{tuple(shape)}; a wide matrix is a point of Transposed(Grassmann())"
+            )
+        n, p = shape[-2:]
+        return p * (n - p)
