@@ -10,19 +10,22 @@ import difflib
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import torch
+from click.core import ParameterSource
 from rich.console import Console
 
 if TYPE_CHECKING:
     from torchmanifold.optim.compare import Settings
+    from torchmanifold.optim.compare.recurrent import RecurrentSettings
 
 __all__ = ["main"]
 
@@ -75,6 +78,7 @@ Examples:
   torchmanifold compare --preset full --out results/full
   torchmanifold compare --preset full --out results/full --resume
   torchmanifold compare --device cuda --dtype float64 --lr 0.01,0.1,1
+  torchmanifold compare rnn-copy --length 200 --method exp --method lstm
 """
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -97,7 +101,12 @@ class _Rates(click.ParamType):
             self.fail(f"'{value}' is no list of numbers such as 0.01,0.1", param, ctx)
 
 
-@cli.command(epilog=EXAMPLES, short_help="Compare parametrized with Riemannian descent.")
+@cli.group(
+    epilog=EXAMPLES,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+    short_help="Compare parametrized with Riemannian descent.",
+)
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
@@ -134,7 +143,9 @@ class _Rates(click.ParamType):
     type=int,
     help="Processes on the CPU, one thread each.  [default: one a core, at most 8]",
 )
+@click.pass_context
 def compare(
+    context: click.Context,
     preset: str,
     problems: tuple[str, ...],
     methods: tuple[str, ...],
@@ -154,25 +165,20 @@ def compare(
     the same small grid: the one with the smallest median final gap. The results folder gets
     runs.jsonl (every recorded step), summary.csv, figures (SVG and PNG) and report.html, one
     page that needs no network.
+
+    The commands compare recurrent networks on the field's tasks and have options of their own.
     """
+    if context.invoked_subcommand is not None:
+        given = [name for name in context.params if _given(context, name)]
+        if given:
+            _refuse(
+                f"options of {context.invoked_subcommand} come after its name; before it stands "
+                f"{', '.join(given)}"
+            )
+        return
     limits = (("--steps", steps, 10**7), ("--seeds", seeds, 10**4), ("--workers", workers, 10**3))
-    for name, value, most in limits:
-        if value is not None and value < 1:
-            _refuse(f"{name} must be at least 1, got {value}")
-        if value is not None and value > most:
-            _refuse(f"{name} must be at most {most}, got {value}")
-    if seed < 0:
-        _refuse(f"--seed must not be negative, got {seed}")
-    if seed >= 2**32:
-        _refuse(f"--seed must be below 2**32, got {seed}")
-    if rates and max(rates) > 1e6:
-        _refuse(f"--lr must be at most 1e6, got {max(rates)}")
-    if resume and out is None:
-        _refuse("--resume needs --out, the folder of the run that was interrupted")
-    if device == "cuda" and not torch.cuda.is_available():
-        _refuse("--device cuda: PyTorch finds no CUDA device here; use auto or cpu")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check(limits, seed, rates or (), resume, out)
+    device = _device(device)
     from torchmanifold.optim import compare as tools
 
     base = tools.PRESETS[preset]
@@ -190,12 +196,57 @@ def compare(
             device=device,
         )
     out = out or Path("results") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    _run(settings, out, resume, _workers(device, workers), tools.perform)
+
+
+def _given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _check(
+    limits: Iterable[tuple[str, int | None, int]],
+    seed: int,
+    rates: Iterable[float],
+    resume: bool,
+    out: Path | None,
+) -> None:
+    """Refuse numbers out of range, and a resumption of nothing."""
+    for name, value, most in limits:
+        if value is not None and value < 1:
+            _refuse(f"{name} must be at least 1, got {value}")
+        if value is not None and value > most:
+            _refuse(f"{name} must be at most {most}, got {value}")
+    if seed < 0:
+        _refuse(f"--seed must not be negative, got {seed}")
+    if seed >= 2**32:
+        _refuse(f"--seed must be below 2**32, got {seed}")
+    if any(rate > 1e6 for rate in rates):
+        _refuse(f"--lr must be at most 1e6, got {max(rates)}")
+    if resume and out is None:
+        _refuse("--resume needs --out, the folder of the run that was interrupted")
+
+
+def _device(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        _refuse("--device cuda: PyTorch finds no CUDA device here; use auto or cpu")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def _workers(device: str, workers: int | None) -> int:
     # A GPU is one: processes would wait for each other and the seconds would mean nothing.
     cores = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-    _run(settings, out, resume, 1 if device == "cuda" else workers or cores)
+    return 1 if device == "cuda" else workers or cores
 
 
-def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
+def _run(
+    settings: Settings | RecurrentSettings,
+    out: Path,
+    resume: bool,
+    workers: int,
+    perform: Callable[[Any], list[dict[str, Any]]],
+) -> None:
     from torchmanifold.optim import compare as tools
 
     console = _console()
@@ -218,7 +269,7 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
     finish = f"what is done is kept. Finish: torchmanifold {again}{note}"
     try:
         with tools.progress(console, todo) as advance:
-            for rows in tools.execute(todo, workers):
+            for rows in tools.execute(todo, workers, perform):
                 results.append(rows)
                 advance(rows[0]["problem"])
     except KeyboardInterrupt:
@@ -232,6 +283,175 @@ def _run(settings: Settings, out: Path, resume: bool, workers: int) -> None:
         summary = tools.redraw(results)
     console.print(tools.table(summary))
     console.print(f"Results: {out / 'report.html'}", soft_wrap=True)
+
+
+class _MethodRates(click.ParamType):
+    name = "rates"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str | None, tuple[float, ...]]:
+        if isinstance(value, tuple):
+            return value
+        method, equals, numbers = value.rpartition("=")
+        return method if equals else None, _Rates().convert(numbers, param, ctx)
+
+
+def _recurrent_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that all recurrent tasks share."""
+    for option in reversed((
+        click.option("--hidden", type=int, help="Size of the state.  [default: the preset's]"),
+        click.option("--batch", type=int, help="Sequences of a step.  [default: the preset's]"),
+        click.option("--method", "methods", multiple=True, metavar="NAME",
+                     help="Repeat for several.  [default: all; see torchmanifold list]"),
+        click.option("--lr", "rates", type=_MethodRates(), multiple=True,
+                     metavar="[METHOD=]RATES",
+                     help="Learning rates as in 1e-3,3e-4, for all methods or for one; repeat for "
+                     "several methods. The best of several is shown.  [default: the preset's]"),
+        click.option("--kernel-factor", type=float, default=0.1, show_default=True,
+                     help="Rate of an orthogonal kernel in units of --lr."),
+        click.option("--init", type=click.Choice(["henaff", "cayley", "haar", "identity"]),
+                     help="Start of orthogonal kernels.  [default: the preset's]"),
+        click.option("--seeds", type=int, default=1, show_default=True, help="Number of seeds."),
+        click.option("--seed", type=int, default=0, show_default=True, help="The first seed."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
+                     show_default=True, help="auto: cuda where there is one."),
+        click.option("--threads", type=int, default=1, show_default=True,
+                     help="Of PyTorch, in each process."),
+        click.option("--workers", type=int, default=1, show_default=True,
+                     help="Runs at a time on the CPU, a process each."),
+        click.option("--out", type=click.Path(path_type=Path),
+                     help="Results folder, new or empty.  [default: results/TASK-DATE-TIME]"),
+        click.option("--resume", is_flag=True,
+                     help="Go on in the folder --out, from its checkpoints."),
+        click.option("--tensorboard", is_flag=True,
+                     help="Log to OUT/tensorboard too; needs: pip install tensorboard."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _iterations(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--iterations", "steps", type=int, help="Training steps.  [default: the preset's]"
+    )(command)
+
+
+@compare.command("rnn-copy", short_help="Recurrent networks on copying memory.")
+@click.option("--preset", type=click.Choice(["small", "published"]), default="small",
+              show_default=True, help="published: the sizes of expRNN, L = 1000.")  # fmt: skip
+@click.option(
+    "--length", type=int, help="L, blanks in between.  [default: the preset's, 200 or 1000]"
+)
+@click.option("--recall", type=int, default=10, show_default=True, help="K, symbols to recall.")
+@_iterations
+@_recurrent_options
+def rnn_copy(recall: int, **options: Any) -> None:
+    """Copying memory: K symbols of 8, L blanks, and the same symbols to be given again.
+
+    The figure has the loss of the best answer without memory, K ln 8 / (L + 2K).
+    """
+    _recurrent("rnn-copy", options, recall=recall)
+
+
+@compare.command("rnn-adding", short_help="Recurrent networks on the adding problem.")
+@click.option("--preset", type=click.Choice(["small"]), default="small", show_default=True)
+@click.option("--length", type=int, help="Steps of a sequence.  [default: the preset's, 200]")
+@_iterations
+@_recurrent_options
+def rnn_adding(**options: Any) -> None:
+    """The adding problem: the sum of two marked numbers of a long sequence.
+
+    The figure has the loss of the best answer without memory, 1/6.
+    """
+    _recurrent("rnn-adding", options)
+
+
+@compare.command("rnn-mnist", short_help="Recurrent networks on digits, pixel by pixel.")
+@click.option(
+    "--preset",
+    type=click.Choice(["small", *(f"published-{o}{n}" for o in ("", "permuted-")
+                                  for n in (170, 360, 512))]),
+    default="small", show_default=True, help="published: expRNN's sizes and rates.",
+)  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with the IDX files of MNIST, "
+              "compressed or not.  [default: the small digits of scikit-learn]")  # fmt: skip
+@click.option("--download", is_flag=True, help="Fetch what the folder --data lacks.")
+@click.option("--permuted", is_flag=True, help="The pixels in a fixed random order.")
+@click.option("--pool", type=int, default=1, show_default=True,
+              help="Average squares of that side first; 2 makes 14 x 14 of 28 x 28.")  # fmt: skip
+@click.option("--epochs", "steps", type=int, help="Passes over the training images.")
+@_recurrent_options
+def rnn_mnist(data: Path | None, download: bool, permuted: bool, pool: int, **options: Any) -> None:
+    """Digits whose pixels come one a step.
+
+    Without --data they are the 1797 of scikit-learn, 8 x 8. A folder that has the 10,000 test
+    images of MNIST alone is divided: 8,000 for training and 2,000 for testing.
+    """
+    if download and data is None:
+        _refuse("--download needs --data, the folder to put the files into")
+    permuted = permuted or options["preset"].startswith("published-permuted")
+    _recurrent("rnn-mnist", options, data=data, download=download, permuted=permuted, pool=pool)
+
+
+def _recurrent(name: str, options: dict[str, Any], **task: Any) -> None:
+    limits = [
+        (f"--{key}", options.get(key), most)
+        for key, most in (("length", 10**6), ("hidden", 10**5), ("batch", 10**6), ("seeds", 10**4),
+                          ("threads", 10**3), ("workers", 10**3))
+    ]  # fmt: skip
+    limits.append(("--epochs" if name == "rnn-mnist" else "--iterations", options["steps"], 10**9))
+    out, resume = options["out"], options["resume"]
+    rates = [rate for _, some in options["rates"] for rate in some]
+    _check(limits, options["seed"], rates, resume, out)
+    device = _device(options["device"])
+    from torchmanifold.optim.compare import recurrent
+
+    size = recurrent.SIZES[name][options["preset"]]
+    methods = _known("method", options["methods"], recurrent.RECURRENT)
+    methods = methods or tuple(m.name for m in recurrent.RECURRENT.values() if m.default)
+    grid = recurrent.rates_of(size)
+    for method, some in sorted(options["rates"], key=lambda pair: pair[0] is not None):
+        grid |= dict.fromkeys([method] if method is not None else list(grid), some)
+    _known("method", grid, recurrent.RECURRENT)
+    for method, _ in options["rates"]:
+        if method is not None and method not in methods:
+            _refuse(f"--lr {method}=...: {method} is not among the methods of this comparison")
+    if options["tensorboard"]:
+        with _one_line():
+            recurrent.require_tensorboard()
+    with _one_line():
+        if task.pop("download", False):
+            recurrent.download(task["data"])
+        if size.length is not None:
+            task["length"] = options["length"] or size.length
+        made = size.task(**task)
+        batch, steps = options["batch"] or size.batch, options["steps"] or size.steps
+        record = max(1, steps // recurrent.RECORDS)
+        if isinstance(made, recurrent.Pixels):
+            epoch = made.epoch(batch)
+            steps, record = steps * epoch, record * epoch
+        settings = recurrent.RecurrentSettings(
+            task=made,
+            methods=methods,
+            rates={method: grid[method] for method in methods},
+            steps=steps,
+            record=record,
+            seeds=tuple(range(options["seed"], options["seed"] + options["seeds"])),
+            hidden=options["hidden"] or size.hidden,
+            batch=batch,
+            init=options["init"] or size.init,
+            kernel_factor=options["kernel_factor"],
+            device=device,
+            threads=options["threads"],
+        )
+    out = out or Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    perform = partial(
+        recurrent.train,
+        folder=out / "checkpoints",
+        threads=options["threads"],
+        say=partial(print, flush=True),
+        log=recurrent.TensorBoard(out / "tensorboard") if options["tensorboard"] else None,
+    )
+    _run(settings, out, resume, _workers(device, options["workers"]), perform)
 
 
 @cli.command(

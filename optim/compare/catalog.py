@@ -1,4 +1,4 @@
-"""What `torchmanifold list` prints: problems, methods, and manifolds from their own tables."""
+"""What `torchmanifold list` prints: problems, methods, networks, and manifolds by their tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torchmanifold import manifolds
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.compare.methods import METHODS, manifolds_of
 from torchmanifold.optim.compare.problems import PROBLEMS
+from torchmanifold.optim.compare.recurrent import RECURRENT
 from torchmanifold.optim.compare.settings import PRESETS, task
 
 __all__ = ["catalog"]
@@ -50,6 +51,13 @@ def _methods() -> Table:
     return view
 
 
+def _recurrent() -> Table:
+    view = _table("Recurrent networks (compare rnn-copy, rnn-adding, rnn-mnist)", "name", "what")
+    for method in RECURRENT.values():
+        view.add_row(method.name, method.about)
+    return view
+
+
 def _names(method: str) -> str:
     if not METHODS[method].constrained:
         return "none: digits-rnn alone"
@@ -69,10 +77,10 @@ def _manifolds() -> Table:
 
 
 def catalog() -> list[Table]:
-    """The three tables.
+    """The four tables.
 
     Example:
         >>> [table.title.split()[0] for table in catalog()]
-        ['Problems', 'Methods', 'Manifolds:']
+        ['Problems', 'Methods', 'Recurrent', 'Manifolds:']
     """
-    return [_problems(), _methods(), _manifolds()]
+    return [_problems(), _methods(), _recurrent(), _manifolds()]

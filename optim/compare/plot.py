@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
+from torchmanifold.optim.compare.results import SOLVED
+
 __all__ = ["draw"]
 
 # Okabe & Ito 2008, with grey for the yellow that vanishes on white, and two dark ones of Tol.
@@ -51,6 +53,7 @@ class Panel:
         xlabel: with its unit.
         ylabel: with its unit.
         log: whether the vertical axis is logarithmic.
+        log_x: whether the horizontal axis is.
     """
 
     x: str
@@ -58,6 +61,7 @@ class Panel:
     xlabel: str
     ylabel: str
     log: bool = True
+    log_x: bool = True
 
 
 GAP = Panel("iteration", "gap", "iteration", r"gap $|f(x) - f^*|$")
@@ -68,8 +72,22 @@ RESIDUAL = Panel("iteration", "residual", "iteration", "residual")
 HELDOUT = Panel("iteration", "heldout_rmse", "iteration", "held-out RMSE (grey level)")
 ACCURACY = Panel("iteration", "accuracy", "iteration", "test accuracy", log=False)
 
+# Of recurrent networks. They spend their time on a plateau, which a logarithm would shrink.
+TRAINED = [
+    Panel("iteration", "gap", "training step", "held-out loss", log_x=False),
+    Panel("seconds", "gap", "seconds of steps", "held-out loss", log_x=False),
+    Panel("iteration", "accuracy", "training step", "held-out accuracy", log=False, log_x=False),
+    Panel("iteration", "residual", "training step", "residual of the kernel", log_x=False),
+    Panel("t", "gradient", "step $t$ of the sequence",
+          r"$\|\partial L / \partial s_t\|$ at the start", log_x=False),
+]  # fmt: skip
+VANISHED = 1e-12  # gradients below are drawn there
+ACROSS = 3  # panels of a recurrent figure in a row
+
 
 def _panels(rows: pd.DataFrame) -> list[Panel]:
+    if "baseline" in rows:
+        return TRAINED
     if "accuracy" in rows and rows["accuracy"].notna().any():
         return [LOSS, LOSS_TIME, RESIDUAL, ACCURACY]
     if "heldout_rmse" in rows and rows["heldout_rmse"].notna().any():
@@ -91,6 +109,8 @@ def _styles(methods: Iterable[str]) -> dict[str, dict[str, object]]:
 
 def _median_and_band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Median, smallest and largest over the seeds, at each recorded iteration."""
+    if panel.y == "gradient":
+        rows = _through_time(rows)
     values = rows[panel.y]
     if panel.y == "gap":
         # Below zero is as wrong as above: the point has left the manifold by that much.
@@ -98,20 +118,30 @@ def _median_and_band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     elif panel.y == "residual":
         # Zero has no place on a log axis: it is drawn at a hundredth of eps.
         values = values.clip(lower=np.finfo(rows["dtype"].iloc[0]).eps / 100)
-    by = rows.assign(value=values).groupby("iteration")
+    elif panel.y == "gradient":
+        values = values.clip(lower=VANISHED)
+    by = rows.assign(value=values).groupby("t" if panel.x == "t" else "iteration")
     band = by["value"].agg(["median", "min", "max"])
     band["x"] = by[panel.x].median()
     return band.dropna()
 
 
+def _through_time(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each step of the sequence at which the first network's gradient is known."""
+    pairs = rows.loc[rows["iteration"] == 0, "through_time"].explode()
+    return pd.DataFrame(pairs.tolist(), columns=["t", "gradient"])
+
+
 def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, object]) -> None:
     diverged = bool(rows["diverged"].any())
     band = _median_and_band(rows, panel)
-    band = band[band.index > 0]  # the start has no place on a log axis
+    if panel.log_x:
+        band = band[band.index > 0]  # the start has no place on a log axis
     if band.empty:  # diverged before it was first seen: it stands in the legend alone
         return
     ax.fill_between(band["x"], band["min"], band["max"], color=style["color"], alpha=0.15, lw=0)
-    ax.plot(band["x"], band["median"], markevery=3, **style)
+    every = 3 if panel.log_x else max(1, len(band) // 6)
+    ax.plot(band["x"], band["median"], markevery=every, **style)
     if diverged:
         # Where a diverged method was last seen.
         end = band.iloc[-1]
@@ -136,6 +166,12 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
             fontsize=6.5,
             color="0.35",
         )
+    if "baseline" in rows and panel.y == "gap":
+        baseline = rows["baseline"].iloc[0]
+        for level, words in ((baseline, "without memory"), (SOLVED * baseline, "solved")):
+            ax.axhline(level, color="0.35", lw=0.8, ls=":")
+            ax.annotate(words, (1, level), xycoords=("axes fraction", "data"), ha="right",
+                        va="bottom", fontsize=6.5, color="0.35")  # fmt: skip
     if panel in (GAP, TIME):
         ax.axhline(rows["floor"].iloc[0], color="0.35", lw=0.8, ls=":")
 
@@ -149,8 +185,14 @@ def _plain_numbers(axis: Axis) -> None:
         axis.set_minor_formatter("")
 
 
-def _legend(ax: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, object]]) -> None:
-    """Methods with the learning rate that was chosen, to the right of the last panel."""
+def _legend(
+    ax: Axes,
+    rows: pd.DataFrame,
+    styles: dict[str, dict[str, object]],
+    loc: str = "center left",
+    bbox_to_anchor: tuple[float, float] = (1.02, 0.5),
+) -> None:
+    """Methods with the learning rate that was chosen; by itself, to the right of the panel."""
     handles = []
     for method, runs in rows.groupby("method", sort=False):
         seeds, lost = runs["seed"].nunique(), runs.loc[runs["diverged"], "seed"].nunique()
@@ -158,7 +200,7 @@ def _legend(ax: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, object]]) 
         if lost:
             label += f"\n($\\times$ diverged, {lost} of {seeds})"
         handles.append(Line2D([], [], label=label, **styles[str(method)]))
-    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=3.2)
+    ax.legend(handles=handles, loc=loc, bbox_to_anchor=bbox_to_anchor, handlelength=3.2)
 
 
 def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure:
@@ -176,10 +218,7 @@ def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure
             for method in facet:
                 mine = chosen[chosen["method"] == method]
                 _draw_method(ax, mine, panel, styles[method])
-            ax.set_xscale("log")
-            if panel.log:
-                ax.set_yscale("log")
-            ax.set_ylabel(panel.ylabel)
+            _scales(ax, panel)
         order = pd.Categorical(chosen["method"], facet)
         _legend(line[-1], chosen.assign(method=order).sort_values("method", kind="stable"), styles)
     # Only now: the rows share their axes, and setting limits ends their growth.
@@ -190,6 +229,30 @@ def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure
             _plain_numbers(ax.yaxis)
     for ax, panel in zip(axes[-1], panels, strict=True):
         ax.set_xlabel(panel.xlabel)
+    return figure
+
+
+def _scales(ax: Axes, panel: Panel) -> None:
+    if panel.log_x:
+        ax.set_xscale("log")
+    if panel.log:
+        ax.set_yscale("log")
+    ax.set_ylabel(panel.ylabel)
+
+
+def _recurrent_figure(rows: pd.DataFrame, methods: list[str], styles: dict) -> Figure:
+    """Panels in two rows, and the legend in the place that they leave."""
+    down = -(-(len(TRAINED) + 1) // ACROSS)
+    figure = Figure(figsize=(3.1 * ACROSS, 2.5 * down + 0.4), layout="constrained")
+    *axes, rest = figure.subplots(down, ACROSS).flat
+    for ax, panel in zip(axes, TRAINED, strict=True):
+        for method in methods:
+            _draw_method(ax, rows[rows["method"] == method], panel, styles[method])
+        _scales(ax, panel)
+        ax.set_xlabel(panel.xlabel)
+        _references(ax, rows, panel)
+    rest.set_axis_off()
+    _legend(rest, rows, styles, loc="center left", bbox_to_anchor=(0, 0.5))
     return figure
 
 
@@ -216,7 +279,10 @@ def draw(rows: pd.DataFrame, chosen: pd.DataFrame, folder: Path) -> list[tuple[s
     figures = []
     for (problem, dtype), mine in rows.groupby(["problem", "dtype"], sort=False):
         with matplotlib.rc_context(STYLE):
-            figure = _figure(mine, facets, styles)
+            if "baseline" in mine:
+                figure = _recurrent_figure(mine, methods, _styles(methods))
+            else:
+                figure = _figure(mine, facets, styles)
             title = f"{mine['title'].iloc[0]}, {dtype}"
             figure.suptitle(title, fontsize=9, fontweight="bold")
             path = folder / f"{problem}-{dtype}.svg"

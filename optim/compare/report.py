@@ -36,16 +36,19 @@ def _note(row: Any) -> str:
         value = getattr(row, name, float("nan"))
         if not pd.isna(value):
             notes.append(f"{words} {value:.3f}")
+    if not pd.isna(at := getattr(row, "solved_at", float("nan"))):
+        notes.append(f"solved at {at:.0f}")
     return ", ".join(notes)
 
 
 def _cells(row: Any) -> dict[str, str]:
     """The text of one line of the table."""
+    recurrent = hasattr(row, "baseline")
     return {
         "method": row.method,
         "lr": f"{row.lr:g}",
-        "gap": _gap(row.gap, row.floor),
-        "gradient": _number(row.gradient_norm),
+        "loss" if recurrent else "gap": _gap(row.gap, row.floor),
+        **({} if recurrent else {"gradient": _number(row.gradient_norm)}),
         "residual": _number(row.residual_largest),
         "ms/step": f"{row.ms_per_step:.2f}",
         "note": _note(row),
@@ -61,13 +64,14 @@ def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, str]]
 
 def table(summary: pd.DataFrame) -> Table:
     """The chosen learning rate of each method on each problem; fits a terminal of 80 columns."""
-    title = "Medians over the seeds at the chosen learning rate; best gap first"
+    what = "loss" if "baseline" in summary else "gap"
+    title = f"Medians over the seeds at the chosen learning rate; best {what} first"
     view = Table(title=title, title_style="bold", title_justify="left", box=None)
-    view.add_column("method", no_wrap=True)
-    for name in ("lr", "gap", "gradient", "residual", "ms/step"):
-        view.add_column(name, justify="right", no_wrap=True)
-    view.add_column("note")
-    for heading, lines in _sections(summary):
+    sections = list(_sections(summary))
+    for name in sections[0][1][0]:
+        left = name in ("method", "note")
+        view.add_column(name, justify="left" if left else "right", no_wrap=name != "note")
+    for heading, lines in sections:
         view.add_row()
         view.add_row(f"[bold]{heading}[/bold]")
         for line in lines:

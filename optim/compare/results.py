@@ -28,7 +28,9 @@ KEY = ["problem", "method", "dtype", "lr", "seed"]
 GROUP = ["problem", "dtype", "method", "lr"]
 TEXT = ("problem", "title", "method", "family", "dtype")
 NUMBERS = ("lr", "seed", "iteration", "seconds", "floor", "final", "diverged")
-MEASURED = ("loss", "gap", "gradient_norm", "residual")
+MEASURED = ("loss", "gap", "residual")
+SERIES = "through_time"  # pairs of numbers, of recurrent networks alone
+SOLVED = 0.1  # of what can be had without memory
 PACKAGES = ("torchmanifold", "torch", "geotorch", "numpy", "scipy", "scikit-learn")
 
 
@@ -157,7 +159,7 @@ class Results:
             raise ValueError(f"{self.folder} has no finished run; is it a results folder?")
         # However many processes there were: the order of the command line's tables.
         frame = pd.DataFrame(sorted((row for row in rows if _key(row) in done), key=_place))
-        return frame.astype({"gap": float, "gradient_norm": float, "residual": float})
+        return frame.astype({name: float for name in (*MEASURED, "gradient_norm") if name in frame})
 
     def save(self, summary: pd.DataFrame, page: str) -> None:
         """Write summary.csv and report.html."""
@@ -203,7 +205,8 @@ def _is_row(row: Any) -> bool:
     return (
         all(isinstance(row[name], str) for name in TEXT)
         and all(isinstance(row[name], int | float) for name in NUMBERS)
-        and all(isinstance(row[name], int | float | None) for name in row.keys() - TEXT)
+        and all(isinstance(row[name], int | float | None) for name in row.keys() - {*TEXT, SERIES})
+        and _is_series(row.get(SERIES, []))
         and row["dtype"] in DTYPES
         and re.fullmatch(r"[\w-]+", row["problem"]) is not None  # names the figures' files
     )
@@ -216,6 +219,23 @@ def _line(row: Row) -> str:
         for key, value in row.items()
     }
     return json.dumps(clean) + "\n"
+
+
+def _is_series(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
+        for pair in value
+    )
+
+
+def _solved(frame: pd.DataFrame) -> pd.Series:
+    """The first recorded iteration from which on a run stays under a tenth of its baseline."""
+    above = frame["gap"] >= SOLVED * frame["baseline"]
+    keyed = [*GROUP, "seed"]
+    last_above = frame["iteration"].where(above, -1).groupby([frame[k] for k in keyed]).max()
+    later = frame.join(last_above.rename("above"), on=keyed)
+    later = later[later["iteration"] > later["above"]]
+    return later.groupby(keyed)["iteration"].min().rename("solved_at")
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -233,6 +253,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     way = frame.groupby(keyed, sort=False)["way"].mean()
     last = frame[frame["final"]].drop(columns="way").join(way, on=keyed)
     last.loc[last["diverged"], ["gap", "way"]] = math.inf
+    if "baseline" in frame:
+        last = last.join(_solved(frame), on=keyed)
     last["ms_per_step"] = 1e3 * last["seconds"] / last["iteration"].clip(lower=1)
     groups = last.groupby(GROUP, sort=False)
     summary = groups.agg(
@@ -241,11 +263,12 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         gap=("gap", "median"),
         gap_smallest=("gap", "min"),
         gap_largest=("gap", "max"),
-        gradient_norm=("gradient_norm", "median"),
+        **{name: (name, "median") for name in ("gradient_norm",) if name in last},
         residual_largest=("residual", "max"),
         seconds=("seconds", "median"),
         ms_per_step=("ms_per_step", "median"),
         **{name: (name, "median") for name in scores},
+        **{name: (name, "median") for name in ("baseline", "solved_at") if name in last},
         floor=("floor", "first"),
         way=("way", "median"),
     ).reset_index()

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from torchmanifold.optim.compare.methods import METHODS
 from torchmanifold.optim.compare.settings import DTYPES, Run, task
 
-__all__ = ["Row", "execute", "marks", "perform"]
+__all__ = ["Row", "advance", "execute", "marks", "perform"]
 
 Row = dict[str, Any]
 
@@ -46,18 +46,21 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _advance(
-    optimizer: Optimizer, objectives: Iterable[Callable[[], Tensor]], device: str
+def advance(
+    optimizer: Optimizer,
+    objectives: Iterable[Callable[[], Tensor]],
+    device: str,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Take a step on each objective; the seconds that took."""
     _synchronise(device)
-    begin = time.perf_counter()
+    begin = clock()
     for objective in objectives:
         optimizer.zero_grad(set_to_none=True)
         objective().backward()
         optimizer.step()
     _synchronise(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def _trace(run: Run) -> Iterator[tuple[int, float, dict[str, float]]]:
@@ -71,7 +74,7 @@ def _trace(run: Run) -> Iterator[tuple[int, float, dict[str, float]]]:
     done, seconds = 0, 0.0
     for mark in marks(run.steps):
         try:
-            seconds += _advance(optimizer, islice(objectives, mark - done), run.device)
+            seconds += advance(optimizer, islice(objectives, mark - done), run.device)
             values = reference.measure(model)
         except torch.linalg.LinAlgError:
             # A factorization that fails is how some methods meet a point that is not finite.
@@ -151,12 +154,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def execute(runs: Iterable[Run], workers: int = 1) -> Iterator[list[Row]]:
+def execute(
+    runs: Iterable[Any], workers: int = 1, perform: Callable[[Any], list[Row]] = perform
+) -> Iterator[list[Row]]:
     """Perform runs and yield the rows of each as it ends.
 
     Args:
         runs: what to do.
         workers: number of processes, with one thread each; 1 stays in this process.
+        perform: carries out one run, in whatever process.
     """
     if workers == 1:
         yield from map(perform, runs)

@@ -82,7 +82,7 @@ def test_a_failing_factorization_is_divergence(monkeypatch):
     def fail(*args):
         raise torch.linalg.LinAlgError("did not converge")
 
-    monkeypatch.setattr(run_module, "_advance", fail)
+    monkeypatch.setattr(run_module, "advance", fail)
     run_module._warm_up.cache_clear()
     rows = perform(Run("pca", "qr-sgd", "float32", 0.1, 0, steps=5, device="cpu"))
     run_module._warm_up.cache_clear()
