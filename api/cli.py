@@ -24,8 +24,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from torchmanifold.optim.compare import Settings
-    from torchmanifold.optim.compare.recurrent import RecurrentSettings
+    from torchmanifold.optim.compare.settings import Plan
 
 __all__ = ["main"]
 
@@ -241,7 +240,7 @@ def _workers(device: str, workers: int | None) -> int:
 
 
 def _run(
-    settings: Settings | RecurrentSettings,
+    settings: Plan,
     out: Path,
     resume: bool,
     workers: int,

@@ -189,8 +189,7 @@ def _legend(
     ax: Axes,
     rows: pd.DataFrame,
     styles: dict[str, dict[str, object]],
-    loc: str = "center left",
-    bbox_to_anchor: tuple[float, float] = (1.02, 0.5),
+    place: tuple[float, float] = (1.02, 0.5),
 ) -> None:
     """Methods with the learning rate that was chosen; by itself, to the right of the panel."""
     handles = []
@@ -200,7 +199,7 @@ def _legend(
         if lost:
             label += f"\n($\\times$ diverged, {lost} of {seeds})"
         handles.append(Line2D([], [], label=label, **styles[str(method)]))
-    ax.legend(handles=handles, loc=loc, bbox_to_anchor=bbox_to_anchor, handlelength=3.2)
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=place, handlelength=3.2)
 
 
 def _figure(rows: pd.DataFrame, facets: list[list[str]], styles: dict) -> Figure:
@@ -252,7 +251,7 @@ def _recurrent_figure(rows: pd.DataFrame, methods: list[str], styles: dict) -> F
         ax.set_xlabel(panel.xlabel)
         _references(ax, rows, panel)
     rest.set_axis_off()
-    _legend(rest, rows, styles, loc="center left", bbox_to_anchor=(0, 0.5))
+    _legend(rest, rows, styles, place=(0, 0.5))
     return figure
 
 

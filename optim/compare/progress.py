@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from torchmanifold.optim.compare.settings import Run
 
 __all__ = ["progress"]
 
@@ -17,7 +16,7 @@ PARTS = 4
 
 
 @contextmanager
-def progress(console: Console, runs: Iterable[Run]) -> Iterator[Callable[[str], None]]:
+def progress(console: Console, runs: Iterable[Any]) -> Iterator[Callable[[str], None]]:
     """A function to call with the problem's name as each of its runs ends.
 
     Elsewhere than on a terminal a line is printed for each quarter of a problem's runs.

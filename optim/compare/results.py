@@ -20,7 +20,7 @@ import torch
 from torchmanifold.optim.compare.methods import METHODS
 from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.run import Row
-from torchmanifold.optim.compare.settings import DTYPES, Settings
+from torchmanifold.optim.compare.settings import DTYPES, Plan
 
 __all__ = ["Results", "environment", "summarize"]
 
@@ -73,7 +73,7 @@ class Results:
     def _settings(self) -> Path:
         return self.folder / "settings.json"
 
-    def begin(self, settings: Settings, command: str, resume: bool) -> set[tuple[Any, ...]]:
+    def begin(self, settings: Plan, command: str, resume: bool) -> set[tuple[Any, ...]]:
         """Make the folder, or take up one that was interrupted.
 
         Args:
@@ -100,7 +100,7 @@ class Results:
         self._runs.touch()
         return set()
 
-    def _take_up(self, settings: Settings) -> set[tuple[Any, ...]]:
+    def _take_up(self, settings: Plan) -> set[tuple[Any, ...]]:
         then, now = self.settings()["settings"], settings.as_dict()
         other = [name for name in now if then.get(name) != now[name]]
         if other:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from torchmanifold.optim.compare.methods import METHODS, applicable
 from torchmanifold.optim.compare.problems import PROBLEMS, Task
 
-__all__ = ["DTYPES", "PRESETS", "Run", "Settings", "task"]
+__all__ = ["DTYPES", "PRESETS", "Plan", "Run", "Settings", "task"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -40,6 +40,20 @@ class Run:
     def key(self) -> tuple[str, str, str, float, int]:
         """What tells a run from the others of its results folder."""
         return (self.problem, self.method, self.dtype, self.lr, self.seed)
+
+
+class Plan(Protocol):
+    """What a results folder and the command line need of settings, whatever is compared."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
+    def runs(self) -> Iterator[Any]:
+        """Runs with a `problem` and a `key`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
 
 
 @dataclass(frozen=True)

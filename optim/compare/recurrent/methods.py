@@ -70,12 +70,12 @@ class RecurrentMethod:
         return None if self.network is long_short_term_memory else f"rnn.{KERNEL}"
 
 
-def _parametrized(retraction: Retraction, like: OrthogonalRNN) -> OrthogonalRNN:
+def _parametrized(retraction: Retraction, like: OrthogonalRNN) -> nn.Module:
     plain_modrelu(like)
     return constrain(like, KERNEL, SpecialOrthogonal(retraction=retraction))
 
 
-def _riemannian(retraction: Retraction, like: OrthogonalRNN) -> OrthogonalRNN:
+def _riemannian(retraction: Retraction, like: OrthogonalRNN) -> nn.Module:
     plain_modrelu(like)
     return constrain(like, KERNEL, SpecialOrthogonal(retraction=retraction), how="riemannian")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
+import zlib
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,17 +42,17 @@ def read_idx(path: Path) -> Tensor:
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
             data = file.read()
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is no gzip file, or cut short; fetch it again") from error
     # Two zeros, the type of an entry, the number of dimensions; then the dimensions, big-endian.
     if len(data) < 4 or data[:3] != bytes((0, 0, UNSIGNED_BYTE)):
         raise ValueError(f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}")
     start = 4 + 4 * data[3]
     shape = struct.unpack(f">{data[3]}I", data[4:start]) if len(data) >= start else (-1,)
-    body = torch.frombuffer(bytearray(data[start:]), dtype=torch.uint8)
-    if body.numel() != torch.Size(shape).numel():
-        raise ValueError(f"{path} is cut short: {body.numel()} bytes for the shape {shape}")
-    return body.reshape(shape)
+    body = data[start:]
+    if len(body) != math.prod(shape):
+        raise ValueError(f"{path} is cut short: {len(body)} bytes for the shape {shape}")
+    return torch.from_numpy(np.frombuffer(body, np.uint8).reshape(shape).copy())
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -72,9 +75,9 @@ def read_mnist(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tenso
         raise ValueError(f"there is no folder {folder}; give one with the files of MNIST")
     paths = {name: _find(folder, name) for name in CHECKSUMS}
     missing = [name for name, path in paths.items() if path is None]
-    if any(name.startswith("t10k") for name in missing):
+    if needed := [name for name in missing if name.startswith("t10k")]:
         raise ValueError(
-            f"the folder {folder} lacks {', '.join(missing)} (.gz or not); "
+            f"the folder {folder} lacks {', '.join(needed)} (.gz or not); "
             "put the IDX files of MNIST there, or let --download do it"
         )
     if len(missing) == 1:

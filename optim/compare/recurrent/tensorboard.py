@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 from dataclasses import dataclass
@@ -37,10 +38,10 @@ class TensorBoard:
 
     def __call__(self, run: RecurrentRun, row: Row) -> None:
         """Write and close: a run that is cut short leaves nothing open."""
-        from torch.utils.tensorboard import SummaryWriter
-
+        # By name: the package is optional, and only looked for where it is used.
+        tensorboard = importlib.import_module("torch.utils.tensorboard")
         place = self.folder / f"{run.method}-lr{run.lr:g}-seed{run.seed}"
-        with SummaryWriter(str(place)) as writer:
+        with tensorboard.SummaryWriter(str(place)) as writer:
             for name in SCALARS:
                 if math.isfinite(row[name]):
                     writer.add_scalar(f"{run.problem}/{name}", row[name], row["iteration"])

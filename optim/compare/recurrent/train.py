@@ -185,7 +185,7 @@ def _through_time(
     y = y[:, :PROBE] if run.task.every else y[:PROBE]
     norms = gradients_through_time(model, run.task.loss, x[:, :PROBE], y)
     places = torch.linspace(0, len(norms) - 1, min(POINTS, len(norms))).round().long()
-    return [[int(t), float(norms[t])] for t in places]
+    return [[int(t), float(norms[t])] for t in places if math.isfinite(norms[t])]
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
