@@ -51,12 +51,16 @@ def _seen_dist(view: _View, x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vector_norm(parts, dim=-1)
 
 
+_PROJECTIONS = (projected, MetricRule.carry)
+
+
 def _seen_metric(rule: MetricRule) -> MetricRule:
-    rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
-    seen: dict[str, Any] = {name: row and _Seen(row) for name, row in rows.items()}
+    seen: dict[str, Any] = {}
+    for f in fields(rule):
+        row = getattr(rule, f.name)
+        # Where it is the tangent projection, it is the view's own.
+        seen[f.name] = row if row is None or row in _PROJECTIONS else _Seen(row)
     seen["inner"] = _SeenInner(rule.inner)
-    if rule.coordinates is projected:  # the view's own tangent projection is the same
-        seen["coordinates"] = projected
     seen["dist"] = _seen_dist if rule.dist else None
     return MetricRule(**seen)
 

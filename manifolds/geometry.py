@@ -179,3 +179,8 @@ class MetricRule:
     exp: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
     log: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
     dist: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
+
+    @property
+    def embedded(self) -> bool:
+        """Are gradient and transport both the orthogonal projection, and so made in one?"""
+        return self.gradient is projected and self.carry is _project_to_the_new

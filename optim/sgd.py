@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
@@ -44,21 +45,32 @@ def riemannian_sgd(
         average: `"riemannian"` or `"euclidean"`, see `RiemannianSGD`.
 
     Returns:
-        The new points, and the new state: `momentum_buffer` if there is momentum.
+        The new points, and the new state: `momentum_buffer` if there is momentum. Where the
+        transport is the projection to the new tangent space, it is left to the next step.
     """
     transported = average == "riemannian"
     g = -egrad if maximize else egrad
     if weight_decay != 0:
         g = g.add(x, alpha=weight_decay)
-    d = g = manifold.gradient(x, g) if transported else g
-    buffer = state.get("momentum_buffer")
-    if momentum != 0:
-        buffer = g if buffer is None else (momentum * buffer).add(g, alpha=1 - dampening)
-        d = g.add(buffer, alpha=momentum) if nesterov else buffer
+    buffer = state.get("momentum_buffer") if momentum != 0 else None
+    # Both the gradient and the buffer of the step before are projected to the tangent space at x:
+    # so is their sum, once.
+    at_once = transported and manifold.metric_rule.embedded
+    if transported and (buffer is None or nesterov or not at_once):
+        g = manifold.gradient(x, g)
+    if buffer is None:
+        buffer = g
+    else:
+        buffer = torch.add(g if dampening == 0 else (1 - dampening) * g, buffer, alpha=momentum)
+        if at_once:
+            buffer = manifold.gradient(x, buffer)
+    d = g.add(buffer, alpha=momentum) if nesterov else buffer
     y = move(manifold, x, d if transported else manifold.gradient(x, d), lr)
-    if momentum == 0 or buffer is None:
+    if momentum == 0:
         return y, {}
-    return y, {"momentum_buffer": manifold.carry(x, y, buffer) if transported else buffer}
+    if transported and not at_once:
+        buffer = manifold.carry(x, y, buffer)
+    return y, {"momentum_buffer": buffer}
 
 
 class RiemannianSGD(ManifoldOptimizer):
@@ -71,7 +83,9 @@ class RiemannianSGD(ManifoldOptimizer):
         d  = g + momentum b  with Nesterov,  b  without
         y  = R_x(-lr d),    b <- P_y b
 
-    The ordinary weights move exactly as under `torch.optim.SGD`.
+    Where the gradient is a projection too, one projection of the next step does both, and
+    `momentum_buffer` holds `b` before it. The ordinary weights move exactly as under
+    `torch.optim.SGD`.
 
     Args:
         params: a model, its parameters, groups of them, or `param_groups(model)`.

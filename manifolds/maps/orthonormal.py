@@ -240,19 +240,20 @@ def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
     as are needed, then a second pass. The constants are those of rank one, the worst.
     """
     level = _may_be_left(z)
-    upper = torch.ones_like(eye_like(z)).triu() - eye_like(z) / 2
-    u = excess * upper
+    lower = eye_like(z) / 2 - torch.ones_like(eye_like(z)).triu()
+    change = excess * lower  # -U
     if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
-        return add_product(z, z, u, alpha=-1)
-    product = excess @ u
+        return add_product(z, z, change)
+    product = excess @ change
     left = 1.8 * _largest(frobenius(product)) ** 1.5
     if not 0.75 * left**2 <= level:
         return None
-    change = torch.addcmul(-u, product, upper)
-    diagonal = u.diagonal(dim1=-2, dim2=-1)
-    change.diagonal(dim1=-2, dim2=-1).addcmul_(diagonal, diagonal, value=0.5)
+    diagonal = change.diagonal(dim1=-2, dim2=-1)
+    squares = diagonal.square()
+    change.addcmul_(product, lower)
+    diagonal.add_(squares, alpha=0.5)
     y = add_product(z, z, change)
-    return y if left <= level else add_product(y, y, gram_excess(y) * upper, alpha=-1)
+    return y if left <= level else add_product(y, y, gram_excess(y).mul_(lower))
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> Tensor:
