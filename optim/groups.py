@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, MutableMapping
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of, stamp
+from torchmanifold.optim.rule import State
 
 __all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]
 
@@ -78,6 +81,12 @@ def is_sharded(parameter: Tensor) -> bool:
     return module is not None and isinstance(parameter, module.DTensor)
 
 
+#: weights with no more entries are copied sooner than a view of each is made
+_SMALL = 1024
+#: bytes of the weights that move in one call, on a processor
+_CACHED = 1 << 20
+
+
 class Stack:
     """What an optimizer keeps of weights that move together: one tensor a name.
 
@@ -94,6 +103,8 @@ class Stack:
         self.states: list[dict[str, Any]] = [state[p] for p in params]
         self.tensors: dict[str, Tensor] = {}
         self.rows: list[tuple[str, list[Tensor]]] = []
+        self.place: Tensor | None = None
+        self.places: list[Tensor] = []
         for name in list(self.states[0]):
             rows = [torch.as_tensor(s[name]).to(params[0].device) for s in self.states]
             self._adopt(name, torch.stack(rows))
@@ -107,23 +118,43 @@ class Stack:
 
     def is_intact(self, state: MutableMapping[Tensor, Any]) -> bool:
         """Does the optimizer's state still hold these rows, and nothing else?"""
-        size = len(self.tensors)
-        return all(
-            len(s) == size and state.get(p) is s
-            for p, s in zip(self.params, self.states, strict=True)
-        ) and all(
-            s.get(name) is row
-            for name, rows in self.rows
-            for s, row in zip(self.states, rows, strict=True)
+        # With a thousand weights, the loops that are not Python's own take longer than the step.
+        return (
+            all(map(is_, map(state.get, self.params), self.states))
+            and set(map(len, self.states)) == {len(self.tensors)}
+            and all(all(map(is_, map(dict.get, self.states, repeat(n)), r)) for n, r in self.rows)
         )
 
-    def write(self, tensors: dict[str, Tensor]) -> None:
-        """Take new values; a name that is new gets a tensor of its own."""
+    def gradients(self) -> list[Any]:
+        """The gradient of each weight."""
+        return list(map(attrgetter("grad"), self.params))
+
+    def gather(self) -> tuple[Tensor, Tensor, State]:
+        """The weights, their gradients and their state."""
+        return _stacked(self.params), _stacked(self.gradients()), dict(self.tensors)
+
+    def write(self, point: Tensor, tensors: State) -> None:
+        """Write new values to the weights and their state; a name that is new gets a tensor."""
+        torch._foreach_copy_(self.params, self._split(point.to(self.params[0].dtype)))
         for name, value in tensors.items():
             if name in self.tensors:
                 self.tensors[name].copy_(value)
             else:
                 self._adopt(name, value.clone(memory_format=torch.contiguous_format))
+
+    def _split(self, point: Tensor) -> list[Tensor]:
+        """A tensor for each weight."""
+        if point[0].numel() > _SMALL:
+            return list(point.unbind(0))
+        if self.place is None:
+            self.place = torch.empty_like(point, memory_format=torch.contiguous_format)
+            self.places = list(self.place.unbind(0))
+        self.place.copy_(point)
+        return self.places
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
 
 
 class Batch:
@@ -136,8 +167,8 @@ class Batch:
 
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[Stack]:
         """The weights that have gradients, stacked; by themselves those that are new."""
-        if self.stack is not None and all(p.grad is not None for p in self.params):
-            if self.stack.is_intact(state):
+        if self.stack is not None and self.stack.is_intact(state):
+            if all(g is not None for g in self.stack.gradients()):
                 return [self.stack]
         alike: dict[frozenset[str], list[Tensor]] = {}
         for p in self.params:
@@ -153,6 +184,7 @@ class Plan:
     """How the weights of one parameter group move: ordinary ones, and batches on manifolds."""
 
     def __init__(self, params: list[Tensor]) -> None:
+        self.params = list(params)
         self.marks = _marks(params)
         self.manifolds = {p: manifold_of(p) for p in params}
         self.ordinary: list[Tensor] = []
@@ -162,12 +194,29 @@ class Plan:
                 self.ordinary.append(p)
             else:
                 alike.setdefault((manifold, p.shape, p.dtype, p.device), []).append(p)
-        self.batches = [Batch(key[0], members) for key, members in alike.items()]
+        self.batches = [
+            Batch(key[0], part) for key, members in alike.items() for part in _parts(members)
+        ]
 
     def holds(self, params: list[Tensor]) -> bool:
         """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
-        return self.marks == _marks(params)
+        same = len(params) == len(self.params) and all(map(is_, params, self.params))
+        return same and self.marks == _marks(params)
 
 
-def _marks(params: list[Tensor]) -> list[Any]:
-    return [(id(p), getattr(p, "_manifold", None), p.dtype, p.device) for p in params]
+def _marks(params: list[Tensor]) -> list[list[Any]]:
+    return [
+        [getattr(p, "_manifold", None) for p in params],
+        list(map(attrgetter("dtype"), params)),
+        list(map(attrgetter("device"), params)),
+    ]
+
+
+def _parts(members: list[Tensor]) -> list[list[Tensor]]:
+    """Like weights in equal parts whose temporary results stay in a processor's cache."""
+    size = sum(p.nbytes for p in members)
+    cached = members[0].device.type == "cpu"
+    count = min(-(-size // _CACHED), len(members)) if cached and size > 0 else 1
+    return [
+        members[i * len(members) // count : (i + 1) * len(members) // count] for i in range(count)
+    ]

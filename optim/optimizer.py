@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -120,8 +121,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             moves = list(moves)  # all are computed before any is made
             self._refuse_nonfinite(moves)
         for stack, point, state, _ in moves:
-            torch._foreach_copy_(stack.params, list(point.to(stack.params[0].dtype).unbind(0)))
-            stack.write(state)
+            stack.write(point, state)
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             params = [p for p in plan.ordinary if p.grad is not None]
             skipping = group["nonfinite"] == "skip"
@@ -150,13 +150,12 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                         yield self._compute(group, batch.manifold, stack)
 
     def _compute(self, group: dict[str, Any], manifold: Manifold, stack: Stack) -> Move:
-        grads = [p.grad for p in stack.params if p.grad is not None]
-        if any(g.is_sparse for g in grads):
+        if any(map(attrgetter("is_sparse"), stack.gradients())):
             raise RuntimeError(
                 f"{type(self).__name__}: a weight on {manifold!r} has a sparse gradient; "
                 f"make the layer with sparse=False"
             )
-        x, egrad, state = torch.stack(stack.params), torch.stack(grads), dict(stack.tensors)
+        x, egrad, state = stack.gather()
         half = x.dtype in _HALF
         if half:
             x, egrad = _master(manifold, x, state.pop("master", None)), egrad.float()
