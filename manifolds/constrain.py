@@ -70,9 +70,10 @@ def constrain(
         raise TypeError(f"constrain: manifold must be one such as Stiefel(), got {manifold!r}")
     plan = []
     for name in _names(module, tensor_name):
+        where = f"constrain: {name!r} of {type(module).__name__}"
         if how == "riemannian" and is_parametrized(module, name):
             raise ValueError(
-                f"constrain: {name!r} of {type(module).__name__} is computed by a parametrization; "
+                f"{where} is computed by a parametrization; "
                 f'how="riemannian" needs a plain parameter, so remove the parametrization first'
             )
         weight = getattr(module, name)
@@ -81,13 +82,17 @@ def constrain(
                 f"constrain: {name!r} of {type(module).__name__} is not initialized yet; run the "
                 "module once, so that its lazy parameters get their shapes, and constrain it then"
             )
-        fitted = _fit(module, name, manifold, weight, blocks, flatten)
-        check_tensor(fitted, f"constrain: {name!r} of {type(module).__name__}", weight)
+        try:
+            fitted = _fit(module, name, manifold, weight, blocks, flatten)
+            fitted.dim(tuple(weight.shape))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        check_tensor(fitted, where, weight)
         other = manifold_of(weight)
         if other not in (None, fitted):
             raise ValueError(
-                f"constrain: {name!r} of {type(module).__name__} is a parameter that another "
-                f"module shares and keeps on {other!r}; it cannot be on {fitted!r} as well"
+                f"{where} is a parameter that another module shares and keeps on {other!r}; it "
+                f"cannot be on {fitted!r} as well"
             )
         with torch.no_grad():
             point = weight.detach()
@@ -123,6 +128,10 @@ def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
                 )
             near = difflib.get_close_matches(pattern, free, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {free}"
+            for path, child in module.named_modules():
+                if path and fnmatch.filter(child._parameters, pattern):
+                    hint = f"its submodule has: constrain(model.get_submodule({path!r}), ...)"
+                    break
             raise ValueError(
                 f"constrain: {type(module).__name__} has no parameter {pattern!r}; {hint}"
             )
@@ -144,8 +153,8 @@ def _fit(
     stacked = name.startswith("weight_hh") and count > 1
     if stacked and blocks != count and not isinstance(manifold, Blocks):
         raise ValueError(
-            f"constrain: {name!r} of {type(module).__name__} has shape {tuple(weight.shape)}: "
-            f"{count} gates stacked; pass blocks={count} to constrain each by itself"
+            f"{count} gates are stacked in the shape {tuple(weight.shape)}; pass blocks={count} to "
+            f"constrain each by itself"
         )
     event = tuple(weight.shape)
     if flatten:

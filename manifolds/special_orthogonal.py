@@ -164,5 +164,7 @@ class SpecialOrthogonal(Manifold):
 
     def dim(self, shape: tuple[int, ...]) -> int:
         """`n (n - 1) / 2`."""
-        n = square_side("SpecialOrthogonal", shape)
+        n = square_side(
+            "SpecialOrthogonal", shape, "; matrices of another shape may be points of Stiefel()"
+        )
         return n * (n - 1) // 2

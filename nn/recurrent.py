@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
@@ -211,8 +212,9 @@ class OrthogonalRNN(nn.Module):
         output, h_n = self._run(x, hx, None)
         return output.transpose(0, 1) if self.batch_first else output, h_n
 
-    # Lengths are data: a compiled graph would break at each use of them.
-    @torch.compiler.disable
+    # Lengths are data: a compiled graph would break at each use of them. This is
+    # `torch.compiler.disable`, which would import the compiler together with this file.
+    @_disable_dynamo
     def _packed(self, input: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
         data, batch_sizes, order, back = input
         hx = self._first_states(data, hx, int(batch_sizes[0]))
