@@ -67,7 +67,10 @@ def _seen_metric(rule: MetricRule) -> MetricRule:
 
 def _seen_retraction(rule: RetractionRule) -> RetractionRule:
     return RetractionRule(
-        _Seen(rule.retract), rule.order, rule.inverse and _Seen(rule.inverse), rule.projects
+        _Seen(rule.retract),
+        rule.order,
+        rule.inverse and _Seen(rule.inverse),
+        {metric: _Seen(row) for metric, row in rule.trivialize.items()},
     )
 
 

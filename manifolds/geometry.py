@@ -130,13 +130,16 @@ class RetractionRule:
         order: for each metric with which it may be paired, its order of agreement with the
             geodesic: `dist(R_x(t v), exp_x(t v)) = O(t^(order + 1))`.
         inverse: `(manifold, x, y) -> v` with `retract(x, v) = y`, where it has one.
-        projects: whether `retract(x, z)` is `retract(x, tangent(x, z))` for every tensor `z`.
+        trivialize: for each metric with which there is a shorter way, `(manifold, x, v) -> y`
+            with `y = retract(x, coordinates(x, v))` to rounding.
     """
 
     retract: Callable[[Any, Tensor, Tensor], Tensor]
     order: Mapping[type[Metric], int]
     inverse: Callable[[Any, Tensor, Tensor], Tensor] | None = None
-    projects: bool = False
+    trivialize: Mapping[type[Metric], Callable[[Any, Tensor, Tensor], Tensor]] = field(
+        default_factory=dict
+    )
 
 
 def _embedded_inner(manifold: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 __all__ = [
     "add_product",
+    "add_to_diagonal_",
     "adjoint",
     "determinant_sign",
     "eye_like",
@@ -23,9 +24,12 @@ __all__ = [
     "in_working_precision",
     "inner",
     "inverse",
+    "move",
     "newton_schulz_step",
     "polish",
+    "polish_change",
     "skew",
+    "skew_norm_bound",
     "solve",
     "sym",
     "trace",
@@ -67,9 +71,32 @@ def frobenius(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=(-2, -1))
 
 
+def skew_norm_bound(a: Tensor, square: Tensor) -> float:
+    """Bound on the spectral norms of a batch of skew matrices, of them and their squares.
+
+    The mean `m` and the deviation `s` of the eigenvalues of `A'A` bound the largest of them by
+    `m + s (n/k - 1)^(1/2)`, where `k` is its multiplicity: 2 at least for a real matrix.
+
+    Source: Wolkowicz and Styan, Bounds for eigenvalues using traces, Linear Algebra Appl. 29
+    (1980), theorem 2.1.
+    """
+    if not a.numel():
+        return 0.0
+    n, multiplicity = a.shape[-1], 1 if a.is_complex() else 2
+    mean = frobenius(a) ** 2 / n
+    variance = (frobenius(square) ** 2 / n - mean**2).clamp_min(0)
+    return float((mean + (variance * max(n / multiplicity - 1, 0)).sqrt()).amax()) ** 0.5
+
+
 def eye_like(x: Tensor) -> Tensor:
     """The `p x p` identity for an `(*batch, n, p)` tensor, in its dtype and on its device."""
     return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+
+
+def add_to_diagonal_(x: Tensor, c: float) -> Tensor:
+    """`x + c I`, in place."""
+    x.diagonal(dim1=-2, dim2=-1).add_(c)
+    return x
 
 
 def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
@@ -108,6 +135,17 @@ def newton_schulz_step(y: Tensor) -> Tensor:
     too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
     """
     return add_product(y, y, gram_excess(y), alpha=-0.5)
+
+
+def move(x: Tensor, e: Tensor) -> Tensor:
+    """`x (I + e)`, rounded once: a product that is added up on `x` would round at every term."""
+    return (x @ e).add_(x)
+
+
+def polish_change(e: Tensor) -> Tensor:
+    """A Newton-Schulz step on `I + e`, written in `e`."""
+    q = e + eye_like(e)
+    return torch.add(e, q @ add_to_diagonal_(adjoint(q) @ q, -1), alpha=-0.5)
 
 
 def _alone(x: Tensor) -> bool:

@@ -16,7 +16,6 @@ from torchmanifold.manifolds.geometry import (
     MetricRule,
     Retraction,
     RetractionRule,
-    projected,
 )
 from torchmanifold.manifolds.linalg import in_working_precision
 
@@ -180,8 +179,9 @@ class Manifold(ABC):
     @in_working_precision
     def trivialize(self, x: Tensor, v: Tensor) -> Tensor:
         """`retract(x, coordinates(x, v))`: a point for every tensor `v` of the shape of `x`."""
-        if self.retraction_rule.projects and self.metric_rule.coordinates is projected:
-            return self.retraction_rule.retract(self, x, v)
+        shorter = self.retraction_rule.trivialize.get(type(self.metric))
+        if shorter is not None:
+            return shorter(self, x, v)
         return self.retract(x, self.coordinates(x, v))
 
     @in_working_precision

@@ -34,16 +34,31 @@ from torchmanifold.manifolds.linalg import (
 )
 from torchmanifold.manifolds.linear import square_side
 from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 from torchmanifold.manifolds.stiefel import embedded_hessian, newton_schulz, polar, qr
 
 __all__ = ["SpecialOrthogonal"]
 
 
+# A group action adds the change to the point and ends in one Newton-Schulz step: without the
+# first its rounding is that of a product, without the second 4000 steps drift to 900 eps. A
+# trivialization makes one step from its base, which its coordinates in the Lie algebra name
+# without a product, and needs no polish.
+
+
+def _coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return x @ skew(v)
+
+
+def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return x.mH @ u
+
+
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # A group action adds the change to the point and ends in one Newton-Schulz step: without
-    # the first its rounding is that of a product, without the second 4000 steps drift to 900 eps.
-    return polish(x + x @ maps.expm1_skew(skew(x.mH @ v)))
+    return polish(_trivialize_exp(M, x, x.mH @ v))
+
+
+def _trivialize_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.exp_step(x, v)
 
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -68,9 +83,11 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    if is_long(v):  # the solve of a long step needs the digits
-        return _cayley(M, wide(x), wide(v)).to(x.dtype)
-    return polish(x + x @ maps.cayley_change(skew(x.mH @ v)))
+    return polish(maps.cayley_step(x, x.mH @ v))
+
+
+def _trivialize_cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.cayley_step(x, v)
 
 
 def _inverse_cayley(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -114,11 +131,25 @@ class SpecialOrthogonal(Manifold):
 
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_exp, log=_log, dist=_dist)
+        EuclideanMetric: MetricRule(
+            coordinates=_coordinates,
+            inverse_coordinates=_inverse_coordinates,
+            hessian=embedded_hessian,
+            exp=_exp,
+            log=_log,
+            dist=_dist,
+        )
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}, _inverse_cayley, projects=True),
-        Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log, projects=True),
+        Cayley: RetractionRule(
+            _cayley,
+            {EuclideanMetric: 2},
+            _inverse_cayley,
+            trivialize={EuclideanMetric: _trivialize_cayley},
+        ),
+        Exp: RetractionRule(
+            _exp, {EuclideanMetric: 2}, _log, trivialize={EuclideanMetric: _trivialize_exp}
+        ),
         Polar: RetractionRule(polar, {EuclideanMetric: 2}),
         QR: RetractionRule(qr, {EuclideanMetric: 1}),
         NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2}),

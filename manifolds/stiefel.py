@@ -147,8 +147,13 @@ class Stiefel(Manifold):
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         QR: RetractionRule(qr, {EuclideanMetric: 1, Canonical: 1}),
         Polar: RetractionRule(polar, {EuclideanMetric: 2, Canonical: 1}),
-        Cayley: RetractionRule(_cayley, {EuclideanMetric: 1, Canonical: 2}, projects=True),
-        Exp: RetractionRule(_exp, {EuclideanMetric: 2, Canonical: 2}, projects=True),
+        # These two see of any tensor its tangent part alone.
+        Cayley: RetractionRule(
+            _cayley, {EuclideanMetric: 1, Canonical: 2}, trivialize={EuclideanMetric: _cayley}
+        ),
+        Exp: RetractionRule(
+            _exp, {EuclideanMetric: 2, Canonical: 2}, trivialize={EuclideanMetric: _exp}
+        ),
         NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +55,14 @@ def check_point(manifold: Manifold, name: str, x: Tensor) -> None:
         )
 
 
+def _in_full_precision(f: Callable[[Tensor, Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """`f(x, v)` without autocast: products in half precision would leave the manifold."""
+    if not v.is_meta and torch.is_autocast_enabled(v.device.type):
+        with torch.autocast(v.device.type, enabled=False):
+            return f(x, v)
+    return f(x, v)
+
+
 class Trivialization(nn.Module):
     r"""`v -> R_base(B_base v)`: a manifold seen from one of its points, as a parametrization.
 
@@ -97,11 +107,7 @@ class Trivialization(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """The point at coordinates `v`."""
-        if not v.is_meta and torch.is_autocast_enabled(v.device.type):
-            # It would run the products in half precision and leave the manifold.
-            with torch.autocast(v.device.type, enabled=False):
-                return self.manifold.trivialize(self.base, v)
-        return self.manifold.trivialize(self.base, v)
+        return _in_full_precision(self.manifold.trivialize, self.base, v)
 
     @torch.no_grad()
     def right_inverse(self, x: Tensor) -> Tensor:
@@ -166,7 +172,9 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         if not isinstance(trivialization, Trivialization):
             continue
         v, M = parametrizations.original, trivialization.manifold
-        old, new = trivialization.base.clone(), trivialization(v)
+        old = trivialization.base.clone()
+        # By the retraction itself: what is shorter need not mend the rounding of the base.
+        new = _in_full_precision(M.retract, old, _in_full_precision(M.coordinates, old, v))
         state = optimizer.state.get(v, {}) if optimizer is not None else {}
         for name in _FIRST_MOMENTS:
             moment = state.get(name)

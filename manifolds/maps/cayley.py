@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
+    add_product,
+    add_to_diagonal_,
     adjoint,
     determinant_sign,
     eye_like,
@@ -15,14 +18,17 @@ from torchmanifold.manifolds.linalg import (
     gram_residual,
     in_working_precision,
     inverse,
+    move,
+    polish_change,
     skew,
+    skew_norm_bound,
     solve,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 from torchmanifold.manifolds.maps.spectral import reads_values
 
-__all__ = ["CayleyMap", "cayley", "cayley_change", "cayley_thin", "inverse_cayley"]
+__all__ = ["CayleyMap", "cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
 
 
 class _Cayley(MatrixFunction):
@@ -97,25 +103,105 @@ def cayley(a: Tensor) -> Tensor:
     return function.apply(a)[0] + eye_like(a)
 
 
-@in_working_precision
-def cayley_change(a: Tensor) -> Tensor:
-    """`cayley(a) - I`, to the relative precision of `a` when `a` is small.
+# B^2 + ... + B^8 = Y2 B^2 + (X3 B^2 + B^2 P)(X4 I + X5 B + X6 B^2 + B^2 P) with P = B / 2 + B^2:
+# the geometric series in three products, by the scheme that exponential.py has from Bader, Blanes
+# and Casas (2019).
+_X3 = (math.sqrt(22) - 1) / 4
+_X4, _X5, _X6 = 11 / 16 - 3 / 4 * _X3 + _X3**2, 5 / 8, 3 / 4 - _X3
+_Y2 = 1 - _X3 * _X4
 
-    A retraction adds this change to its point; forming `X cayley(a)` instead rounds the
-    identity in every step.
+
+def _newton_steps(b: Tensor, square: Tensor) -> int | None:
+    """How many Newton steps the series of degree 8 needs; None where an inverse is cheaper."""
+    theta = skew_norm_bound(b, square)
+    # An inverse costs as much as 4 to 5 products for large matrices, 9 to 13 for small ones.
+    most = 2 if b.shape[-1] <= 128 else 0
+    powers = 9
+    for steps in range(most + 1):
+        if not theta < 1:
+            break
+        if theta**powers <= torch.finfo(b.dtype).eps / 4:
+            return steps
+        powers *= 2
+    return None
+
+
+def _change(b: Tensor) -> Tensor:
+    """`cayley(2 B) - I = 2 (I - B)^-1 - 2 I`, to the precision of `B` where that is small."""
+    square = b @ b if reads_values(b) else None
+    steps = None if square is None else _newton_steps(b, square)
+    if square is None or steps is None:
+        return polish_change(solve(eye_like(b) - b, 2 * b))
+    p = torch.add(square, b, alpha=0.5)
+    left = add_product(square, square, p, beta=_X3)
+    right = torch.add(left, b, alpha=_X5, out=p).add_(square, alpha=_X6 - _X3)
+    c = square.mul_(2 * _Y2).add_(b, alpha=2)
+    c = add_product(c, left, add_to_diagonal_(right, _X4), alpha=2)
+    for _ in range(steps):  # leaves the square of the residual
+        residual = add_product(torch.add(b, c, alpha=-0.5), b, c, alpha=0.5)
+        c = add_product(torch.add(c, residual, alpha=2), c, residual)
+    return c
+
+
+class _CayleyStep(MatrixFunction):
+    """`Y = X cayley(A)` with `A = skew(z)`, and the change `C = cayley(A) - I`.
+
+    With `M = (I - A/2)^-1 = I + C/2`: `dY = X M dA M`, and `X M = (X + Y) / 2`.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        c = _change((z - adjoint(z)).mul_(0.25))
+        return move(x, c), c
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
+        x, z, y, c = ctx.saved_tensors
+        for_x, for_z = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # to be differentiated again
+            m = inverse(eye_like(z) - skew(z) / 2)
+            c, middle = 2 * (m - eye_like(z)), x @ m
+        else:
+            middle = (x + y).mul_(0.5)
+        grad_x = add_product(grad, grad, adjoint(c)).sum_to_size(x.shape) if for_x else None
+        if not for_z:
+            return grad_x, None
+        g = adjoint(middle) @ grad
+        return grad_x, skew(add_product(g, g, adjoint(c), alpha=0.5)).sum_to_size(z.shape)
+
+
+@in_working_precision
+def cayley_step(x: Tensor, z: Tensor) -> Tensor:
+    """`X cayley(skew(Z))`: from the rotation `X` along `X skew(Z)`.
+
+    The change `cayley - I` is multiplied by `X` and added to it; forming `X cayley(A)` instead
+    rounds the identity in every step. Near the base the change is a sum of powers, three
+    products instead of an inverse. The derivative in `Z` is two products. On the CPU a long
+    float32 step is computed in float64. The rounding of `X` itself is not mended: a retraction
+    ends in one Newton-Schulz step, which is left to the caller.
 
     Args:
-        a: `(*batch, n, n)`, skew-symmetric.
+        x: `(*batch, n, n)`, orthogonal.
+        z: `(*batch, n, n)`, any.
 
     Example:
         >>> import torch
-        >>> from torchmanifold.manifolds.maps import cayley_change
-        >>> cayley_change(torch.tensor([[0.0, 2.0], [-2.0, 0.0]]))
-        tensor([[-1.,  1.],
-                [-1., -1.]])
+        >>> from torchmanifold.manifolds.maps import cayley_step
+        >>> cayley_step(torch.eye(2), torch.tensor([[0.0, 4.0], [0.0, 0.0]]))
+        tensor([[ 0.,  1.],
+                [-1.,  0.]])
     """
-    # (I - A/2)^-1 A: the inverse commutes with A, and its derivative is products alone.
-    return inverse(eye_like(a) - a / 2) @ a
+    if is_long(z):
+        return cayley_step(wide(x), wide(z)).to(x.dtype)
+    return _CayleyStep.apply(x, z)[0]
 
 
 @in_working_precision

@@ -16,20 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
+    add_product,
+    add_to_diagonal_,
     adjoint,
     eye_like,
     frobenius,
     gram_residual,
     in_working_precision,
+    move,
+    polish_change,
     skew,
+    skew_norm_bound,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.cayley import inverse_cayley, require_rotation
 from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
-from torchmanifold.manifolds.maps.spectral import spd_log, spectral
+from torchmanifold.manifolds.maps.spectral import reads_values, spd_log, spectral
 
 __all__ = [
     "MatrixExponential",
+    "exp_step",
     "exp_thin",
     "expm",
     "expm1",
@@ -80,55 +86,46 @@ _THETA_SKEW = {torch.float32: (0.094, 0.65, 2.2), torch.float64: (1.7e-3, 0.069,
 _POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
 
 
-def _add_to_diagonal(x: Tensor, c: float) -> Tensor:
-    x.diagonal(dim1=-2, dim2=-1).add_(c)
-    return x
-
-
 def _one_norm(x: Tensor) -> Tensor:
     """Largest absolute row sum, `(*batch,)`: the 1-norm of the transpose, read contiguously."""
     return x.abs().sum(-1).amax(-1)
 
 
-def _add_product(c: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
-    """`beta c + alpha x y` in one call."""
-    if x.ndim > 3:
-        batch = x.shape[:-2]
-        c, x, y = c.flatten(0, -3), x.flatten(0, -3), y.flatten(0, -3)
-        return torch.baddbmm(c, x, y, beta=beta, alpha=alpha).unflatten(0, batch)
-    add = torch.addmm if x.ndim == 2 else torch.baddbmm
-    return add(c, x, y, beta=beta, alpha=alpha)
+# Where the argument is skew, so are its odd powers and their tangents, and the even ones are
+# symmetric: of what flows back to an odd power only the skew part counts, which is taken at the
+# end, and to an even one the symmetric part.
 
 
-def _square_adjoint(grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
-    """Adjoint of `x -> x x`; of skew `x` only the skew part of the result is right."""
-    if not skewed:
-        return _add_product(grad @ adjoint(x), adjoint(x), grad)
-    t = (grad + adjoint(grad)) @ x
-    return (adjoint(t) - t) / 2
+def _add_square_adjoint(total: Tensor, grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
+    """`total` and what `grad` sends back through `x -> x x`."""
+    if skewed:
+        return add_product(total, grad + adjoint(grad), x, alpha=-1)
+    total = add_product(total, grad, adjoint(x))
+    return add_product(total, adjoint(x), grad)
 
 
 # ---- Each polynomial: forward returns E and what the adjoint needs besides A and A^2.
 
 
 def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
-    m = _add_to_diagonal(a / 6 + a2 / 24, 0.5)
-    return _add_product(a, a2, m), [m]
+    m = add_to_diagonal_((a / 6).add_(a2, alpha=1 / 24), 0.5)
+    return add_product(a, a2, m), [m]
 
 
 def _degree4_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     (m,) = tape
     mb = adjoint(a2) @ g
-    return g + mb / 6 + _square_adjoint(_add_product(mb, g, adjoint(m), 1 / 24), a, skewed)
+    a2b = add_product(mb, g, adjoint(m), beta=1 / 24)
+    return _add_square_adjoint(torch.add(g, mb, alpha=1 / 6), a2b, a, skewed)
 
 
 def _degree8(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
     p = torch.add(_X1 * a, a2, alpha=_X2)
-    left = _add_product(a2, a2, p, _X3)
+    left = add_product(a2, a2, p, beta=_X3)
     # With a4 = a2 p = left - x3 a2.
     right = torch.add(_X5 * a, a2, alpha=_X6 - _X7 * _X3).add_(left, alpha=_X7)
-    right = _add_to_diagonal(right, _X4)
-    return _add_product(torch.add(a, a2, alpha=_Y2), left, right), [p, left, right]
+    right = add_to_diagonal_(right, _X4)
+    return add_product(torch.add(a, a2, alpha=_Y2), left, right), [p, left, right]
 
 
 def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
@@ -136,10 +133,10 @@ def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewe
     rb, lb = adjoint(left) @ g, g @ adjoint(right)
     a4b = torch.add(lb, rb, alpha=_X7)
     pb = adjoint(a2) @ a4b
-    a2b = _add_product(lb, a4b, adjoint(p), _X3)
+    a2b = add_product(lb, a4b, adjoint(p), beta=_X3)
     a2b.add_(rb, alpha=_X6).add_(g, alpha=_Y2).add_(pb, alpha=_X2)
-    ab = _square_adjoint(a2b, a, skewed)
-    return ab.add_(g).add_(rb, alpha=_X5).add_(pb, alpha=_X1)
+    ab = torch.add(g, rb, alpha=_X5).add_(pb, alpha=_X1)
+    return _add_square_adjoint(ab, a2b, a, skewed)
 
 
 def _combination(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
@@ -152,7 +149,7 @@ def _combination(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
 
 def _combine(row: Sequence[float], powers: Sequence[Tensor]) -> Tensor:
     """One row of the table, applied to the powers of A."""
-    return _add_to_diagonal(_combination(row[1:], powers), row[0])
+    return add_to_diagonal_(_combination(row[1:], powers), row[0])
 
 
 def _column(k: int, grads: Sequence[Tensor]) -> Tensor:
@@ -162,21 +159,21 @@ def _column(k: int, grads: Sequence[Tensor]) -> Tensor:
 
 def _degree18(a: Tensor, a2: Tensor, a3: Tensor, a6: Tensor) -> tuple[Tensor, list[Tensor]]:
     b1, b2, b3, b4, b5 = (_combine(row, (a, a2, a3, a6)) for row in _B)
-    a9 = _add_product(b4, b1, b5)
+    a9 = add_product(b4, b1, b5)
     s = b3 + a9
-    return _add_to_diagonal(_add_product(b2, s, a9), -1), [a3, b1, b5, a9, s]
+    return add_to_diagonal_(add_product(b2, s, a9), -1), [a3, b1, b5, a9, s]
 
 
 def _degree18_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     a3, b1, b5, a9, s = tape
     b3b = g @ adjoint(a9)
-    b4b = _add_product(b3b, adjoint(s), g)
+    b4b = add_product(b3b, adjoint(s), g)
     grads = (b4b @ adjoint(b5), g, b3b, b4b, adjoint(b1) @ b4b)
     ab, a2b, a3b, a6b = (_column(k, grads) for k in range(1, 5))
-    a3b += _square_adjoint(a6b, a3, skewed)
-    a2b = _add_product(a2b, a3b, adjoint(a))
-    ab = _add_product(ab, adjoint(a2), a3b)
-    return ab.add_(_square_adjoint(a2b, a, skewed))
+    a3b = _add_square_adjoint(a3b, a6b, a3, skewed)
+    a2b = add_product(a2b, a3b, adjoint(a))
+    ab = add_product(ab, adjoint(a2), a3b)
+    return _add_square_adjoint(ab, a2b, a, skewed)
 
 
 _ADJOINTS = {4: _degree4_adjoint, 8: _degree8_adjoint, 18: _degree18_adjoint}
@@ -194,12 +191,6 @@ def _squarings(theta: float, bound: float) -> int:
     return math.ceil(math.log2(theta / bound))
 
 
-def _polish(e: Tensor) -> Tensor:
-    """One Newton-Schulz step on `I + e`, written in `e`."""
-    q = e + eye_like(e)
-    return _add_product(e, q, _add_to_diagonal(adjoint(q) @ q, -1), 1.0, -0.5)
-
-
 def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     """`exp(a) - 1` with degree and scaling read from the norm.
 
@@ -208,11 +199,13 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     """
     low, middle, high = _thresholds(a, skewed)
     a2 = a @ a
-    theta = _one_norm(a)
-    if skewed:
-        # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
-        theta = torch.minimum(theta, _one_norm(a2).sqrt())
-    bound = float(theta.amax()) if theta.numel() else 0.0
+    bound = skew_norm_bound(a, a2) if skewed else math.inf
+    if not bound <= low and a.numel():
+        theta = _one_norm(a)
+        if skewed:
+            # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
+            theta = torch.minimum(theta, _one_norm(a2).sqrt())
+        bound = min(float(theta.amax()), bound)
     if bound <= low:
         e, tape = _degree4(a, a2)
         return e, 4, [a2, *tape]
@@ -234,11 +227,11 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     tape = [a2, *tape]
     for j in range(s):
         tape.append(e)
-        e = _add_product(e, e, e, 2.0)
+        e = add_product(e, e, e, beta=2.0)
         if skewed and j % _POLISH_EVERY == _POLISH_EVERY - 1 and j < s - 1:
-            e = _polish(e)
+            e = polish_change(e)
     if skewed and degree == 18:
-        e = _polish(e)
+        e = polish_change(e)
     return e, degree, tape
 
 
@@ -253,6 +246,21 @@ def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> l
 
 
 _TAPE = {4: 2, 8: 4, 18: 6}  # tensors on the tape before the squarings
+
+
+def _pull(g: Tensor, a: Tensor, degree: int, tape: Sequence[Tensor], skewed: bool) -> Tensor:
+    """The gradient of the argument, of that of the value and the tensors of the forward pass."""
+    a2, *rest = tape
+    split = _TAPE[degree] - 1
+    rest, squarings = rest[:split], rest[split:]
+    if squarings:
+        a = a * 2.0 ** -len(squarings)
+    for e in reversed(squarings):
+        g = add_product(add_product(g, adjoint(e), g, beta=2.0), g, adjoint(e))
+    g = _ADJOINTS[degree](g, a, a2, rest, skewed)
+    if squarings:
+        g.mul_(2.0 ** -len(squarings))
+    return skew(g) if skewed else g
 
 
 class _Expm1(MatrixFunction):
@@ -275,22 +283,48 @@ class _Expm1(MatrixFunction):
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None]:
         if grad is None:
             return None, None
-        a, a2, *tape = ctx.saved_tensors
+        a, *tape = ctx.saved_tensors
         if torch.is_grad_enabled():
             # To be differentiated again: the derivative along the gradient as an exponential.
             g = _directional(adjoint(a), grad)
-        else:
-            split = _TAPE[ctx.degree] - 1
-            tape, squarings = tape[:split], tape[split:]
-            if squarings:
-                a = a * 2.0 ** -len(squarings)
-            g = grad
-            for e in reversed(squarings):
-                g = _add_product(_add_product(g, adjoint(e), g, 2.0), g, adjoint(e))
-            g = _ADJOINTS[ctx.degree](g, a, a2, tape, ctx.skewed)
-            if squarings:
-                g = g * 2.0 ** -len(squarings)
-        return (skew(g) if ctx.skewed else g), None
+            return (skew(g) if ctx.skewed else g), None
+        return _pull(grad, a, ctx.degree, tape, ctx.skewed), None
+
+
+class _ExpStep(MatrixFunction):
+    """`X exp(A)` with `A = skew(z)`; `A`, the change `exp(A) - I`, the degree, the tape."""
+
+    @staticmethod
+    def forward(x: Tensor, z: Tensor) -> tuple[Any, ...]:
+        a = skew(z)
+        e, degree, tape = _chosen(a, True)
+        return move(x, e), degree, a, e, *tape
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        _, ctx.degree, *rest = output
+        ctx.mark_non_differentiable(*rest)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *rest)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
+        x, z, a, e, *tape = ctx.saved_tensors
+        for_x, for_z = ctx.needs_input_grad
+        again = torch.is_grad_enabled()
+        if again:
+            a = skew(z)
+            e = _expm1(a, True) if for_x else e
+        grad_x = add_product(grad, grad, adjoint(e)).sum_to_size(x.shape) if for_x else None
+        if not for_z:
+            return grad_x, None
+        g = adjoint(x) @ grad
+        if again:
+            a, g = torch.broadcast_tensors(a, g)
+            return grad_x, skew(_directional(adjoint(a), g)).sum_to_size(z.shape)
+        return grad_x, _pull(g, a, ctx.degree, tape, True).sum_to_size(z.shape)
 
 
 def _directional(a: Tensor, e: Tensor) -> Tensor:
@@ -319,12 +353,13 @@ def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
     for j in range(squarings):
         e = torch.where(j < s, 2 * e + e @ e, e)
         if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == squarings - 1):
-            e = e + (_polish(e) - e).detach()  # in the backward pass the polish is the identity
+            # In the backward pass the polish is the identity.
+            e = e + (polish_change(e) - e).detach()
     return e
 
 
 def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
-    if a.device.type == "cpu" and not torch.compiler.is_compiling():
+    if reads_values(a):
         return _Expm1.apply(a, skewed)[0]
     return _masked(a, skewed, squarings)
 
@@ -410,6 +445,30 @@ def expm1_skew(a: Tensor, squarings: int = 14) -> Tensor:
         tensor([[0.]])
     """
     return _expm1(a, True, squarings)
+
+
+@in_working_precision
+def exp_step(x: Tensor, z: Tensor) -> Tensor:
+    """`X exp(skew(Z))`: the geodesic of the rotations from `X` along `X skew(Z)`.
+
+    The change `exp - I` is multiplied by `X` and added to it; forming `X exp(A)` instead rounds
+    the identity in every step. The rounding of `X` itself is not mended: a retraction ends in
+    one Newton-Schulz step, which is left to the caller.
+
+    Args:
+        x: `(*batch, n, n)`, orthogonal.
+        z: `(*batch, n, n)`, any.
+
+    Example:
+        >>> import math, torch
+        >>> from torchmanifold.manifolds.maps import exp_step
+        >>> exp_step(torch.eye(2), torch.tensor([[0.0, -math.pi], [0.0, 0.0]])).round().abs()
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
+    if reads_values(z):
+        return _ExpStep.apply(x, z)[0]
+    return x + x @ _expm1(skew(z), True)
 
 
 @in_working_precision

@@ -88,11 +88,20 @@ def _cases(points: dict[str, Tensor], **functions: Callable[..., Tensor]) -> lis
         expm1=maps.expm1,
         expm_skew=lambda z: maps.expm_skew(skew(z)),
         cayley=lambda z: maps.cayley(skew(z)),
-        cayley_change=lambda z: maps.cayley_change(skew(z)),
     ),
 )
 def test_square(function: Callable[..., Tensor], point: Tensor) -> None:
     _check(function, point)
+
+
+@pytest.mark.parametrize("step", [maps.cayley_step, maps.exp_step])
+@pytest.mark.parametrize("point", SQUARE.values(), ids=SQUARE.keys())
+def test_rotation_steps(step: Callable[..., Tensor], point: Tensor) -> None:
+    x = _orthonormal(point.shape[-1], point.shape[-1])
+    _check(step, x.expand_as(point), point)
+    _check(step, x, point)  # one point, perhaps many steps
+    _check(step, x.expand(2, 1, *x.shape), point.flatten(0, -3)[0] if point.ndim > 2 else point)
+    _check(lambda z: step(x, z), point)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "expm1": maps.expm1,
     "expm_skew": lambda z: maps.expm_skew(skew(z)),
     "cayley": lambda z: maps.cayley(skew(z)),
-    "cayley_change": lambda z: maps.cayley_change(skew(z)),
+    "cayley_step": lambda z: maps.cayley_step(torch.eye(4, dtype=z.dtype), z),
+    "exp_step": lambda z: maps.exp_step(torch.eye(4, dtype=z.dtype), z),
     "polar": maps.polar,
     "qr": maps.qr,
     "newton_schulz": lambda z: maps.newton_schulz(z, 2),
@@ -294,7 +295,10 @@ def test_hostile_input_gives_finite_right_answers(
         assert float(gram_residual(maps.polar(z))) < bound
 
 
-COMPILED = {name: FUNCTIONS[name] for name in ("expm", "expm_skew", "cayley", "polar", "qr")}
+COMPILED = {
+    name: FUNCTIONS[name]
+    for name in ("expm", "expm_skew", "exp_step", "cayley", "cayley_step", "polar", "qr")
+}
 
 
 @pytest.mark.parametrize("function", COMPILED.values(), ids=COMPILED.keys())

@@ -16,6 +16,7 @@ def _random(*shape: int, seed: int = 1) -> Tensor:
 
 
 BASE = torch.linalg.qr(_random(4, 3, seed=2)).Q
+ROTATION = torch.linalg.qr(_random(3, 3, seed=3)).Q
 
 
 def _tangent(z: Tensor) -> Tensor:
@@ -34,6 +35,10 @@ def _square(z: Tensor) -> Tensor:
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "expm": lambda z: maps.expm(_square(z)),
     "expm_skew": lambda z: maps.expm_skew(skew(_square(z))),
+    "exp_step": lambda z: maps.exp_step(ROTATION, _square(z)),
+    "exp_step_of_both": lambda z: maps.exp_step(_square(z), _square(z).mH @ _square(z).mH),
+    "cayley_step": lambda z: maps.cayley_step(ROTATION, _square(z)),
+    "cayley_step_of_both": lambda z: maps.cayley_step(_square(z), _square(z).mH @ _square(z).mH),
     "cayley": lambda z: maps.cayley(skew(_square(z))),
     "log_orthogonal": lambda z: maps.log_orthogonal(maps.cayley(skew(_square(z)))),
     "polar": maps.polar,

@@ -54,7 +54,6 @@ def test_others_against_scipy() -> None:
     q = maps.cayley(a)
     eye = torch.eye(8, dtype=torch.float64)
     assert _relative(q, np.linalg.solve((eye - a / 2).numpy(), (eye + a / 2).numpy())) < 1e-12
-    assert _relative(maps.cayley_change(a), q - eye) < 1e-12
     assert _relative(maps.inverse_cayley(q), a) < 1e-12
     assert _relative(maps.log_orthogonal(q), scipy.linalg.logm(q.numpy())) < 1e-12
     z = torch.randn(9, 5, dtype=torch.float64)
@@ -72,6 +71,26 @@ def test_others_against_scipy() -> None:
     expected = scipy.linalg.expm_frechet(s.numpy(), e.numpy(), compute_expm=False)
     assert _relative(maps.d_exp(s, e), expected) < 1e-12
     assert _relative(maps.d_log(maps.spd_exp(s), maps.d_exp(s, e)), e) < 1e-12
+
+
+@pytest.mark.parametrize("n", [8, 300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_of_rotations_against_scipy(n: int, dtype: torch.dtype) -> None:
+    """Near the base a sum of powers, farther Newton steps, then the inverse; long in float64."""
+    x = maps.newton_schulz(maps.qr(torch.randn(n, n, dtype=torch.float64)))
+    z = torch.randn(n, n, dtype=torch.float64)
+    z = z / torch.linalg.matrix_norm(skew(z), 2)
+    for size in (0.0, 1e-6, 1e-3, 0.03, 0.2, 0.5, 1.0, 3.0, 30.0, 1e3):
+        a, eye = skew(size * z).numpy(), np.eye(n)
+        for step, q in (
+            (maps.cayley_step, np.linalg.solve(eye - a / 2, eye + a / 2)),
+            (maps.exp_step, scipy.linalg.expm(a)),
+        ):
+            y = step(x.to(dtype), (size * z).to(dtype))
+            eps = torch.finfo(dtype).eps
+            assert float(gram_residual(y)) <= 10 * eps * n**0.5
+            # The argument is rounded too; a rotation by it turns as far as its norm.
+            assert _relative(y.double(), x.numpy() @ q) <= 20 * eps * (1 + size)
 
 
 def test_thin_forms_against_square_ones() -> None:
