@@ -17,7 +17,7 @@ import pandas as pd
 from torchmanifold.optim.compare.run import execute
 from torchmanifold.optim.compare.settings import Settings
 
-METHODS = ("cayley-adam", "polar-every1-sgd", "riemannian-sgd", "riemannian-adam")
+METHODS = ("cayley-adam", "cayley-every1-sgd", "riemannian-sgd", "riemannian-adam")
 
 # %%
 # One row for each run and recorded step: gap to the optimum, residual, seconds, and more.
@@ -59,7 +59,9 @@ def main(steps: int = 150, seeds: int = 3) -> pd.Series:
             (bottom, mine["residual"]),
         ):
             band = values.groupby(mine["iteration"]).agg(["median", "min", "max"])
-            (line,) = axes.loglog(band["median"], label=f"{method}, rate {lr:g}")
+            # Dashed where a curve may cover another: rebased every step is the Riemannian update.
+            dash = "--" if method.startswith("riemannian") else "-"
+            (line,) = axes.loglog(band["median"], dash, label=f"{method}, rate {lr:g}")
             axes.fill_between(
                 band.index, band["min"], band["max"], color=line.get_color(), alpha=0.15
             )

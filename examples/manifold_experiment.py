@@ -87,16 +87,23 @@ def main(steps: int = 200, p: int = 10, seed: int = 0) -> dict[str, float]:
         "rebased every step": ("parametrized", 1),
         "Riemannian": ("riemannian", None),
     }
-    styles = {"rebased every step": {"linewidth": 4, "alpha": 0.4}, "Riemannian": {"color": "k"}}
-    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    # Two curves coincide: the lower one is wide and pale, so that both are seen.
+    styles = {
+        "parametrized": {"color": "tab:blue", "linestyle": "--"},
+        "rebased every 20": {"color": "tab:orange"},
+        "rebased every step": {"color": "tab:blue", "linewidth": 5, "alpha": 0.4},
+        "Riemannian": {"color": "black", "linewidth": 1},
+    }
+    figure, axes = plt.subplots(figsize=(7, 3.3), layout="constrained")
     last, gaps = {}, {}
     for name, (how, every) in ways.items():
         last[name], values = descend(start, c, how, every, steps)
         gap = [value - optimum for value in values]
         gaps[name] = gap[-1]
-        axes.semilogy(gap, label=name, **styles.get(name, {}))
+        axes.semilogy(gap, label=name, **styles[name])
         print(f"{name:>18}: gap {gaps[name]:.2e}")
-    axes.set(xlabel="step", ylabel="gap to the optimum")
+    axes.set(xlabel="step", ylabel="gap to the optimum", xlim=(0, steps))
+    axes.grid(alpha=0.3)
     axes.legend()
 
     difference = (last["rebased every step"] - last["Riemannian"]).abs().max().item()

@@ -65,7 +65,7 @@ def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, str]]
 def table(summary: pd.DataFrame) -> Table:
     """The chosen learning rate of each method on each problem; fits a terminal of 80 columns."""
     what = "loss" if "baseline" in summary else "gap"
-    title = f"Medians over the seeds at the chosen learning rate; best {what} first"
+    title = f"Medians over the seeds at the chosen rate; best {what} first"
     view = Table(title=title, title_style="bold", title_justify="left", box=None)
     sections = list(_sections(summary))
     for name in sections[0][1][0]:
