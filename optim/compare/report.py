@@ -37,7 +37,7 @@ def _note(row: Any) -> str:
         if not pd.isna(value):
             notes.append(f"{words} {value:.3f}")
     if not pd.isna(at := getattr(row, "solved_at", float("nan"))):
-        notes.append(f"solved at {at:.0f}")
+        notes.append(f"a tenth at {at:.0f}")
     return ", ".join(notes)
 
 

@@ -229,13 +229,9 @@ def _is_series(value: Any) -> bool:
 
 
 def _solved(frame: pd.DataFrame) -> pd.Series:
-    """The first recorded iteration from which on a run stays under a tenth of its baseline."""
-    above = frame["gap"] >= SOLVED * frame["baseline"]
-    keyed = [*GROUP, "seed"]
-    last_above = frame["iteration"].where(above, -1).groupby([frame[k] for k in keyed]).max()
-    later = frame.join(last_above.rename("above"), on=keyed)
-    later = later[later["iteration"] > later["above"]]
-    return later.groupby(keyed)["iteration"].min().rename("solved_at")
+    """The first recorded iteration at which a run is under a tenth of its baseline."""
+    under = frame[frame["gap"] < SOLVED * frame["baseline"]]
+    return under.groupby([*GROUP, "seed"])["iteration"].min().rename("solved_at")
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:

@@ -131,7 +131,9 @@ def gradients_through_time(
 ) -> Tensor:
     """`||dL/ds_t||` for `t = 0, ..., T`, with `s_t` the whole state after `t` steps.
 
-    The state of an LSTM is `(h, c)`: its gradient comes back through both.
+    `L` is the loss of the answer in the last step alone, also of a network that answers in every
+    step: what comes back to `s_t` has gone through `T - t` steps of the recurrence. The state of
+    an LSTM is `(h, c)`, and the gradient comes back through both.
 
     Args:
         model: where to differentiate; it is left as it was.
@@ -152,10 +154,11 @@ def gradients_through_time(
             _, after = model.rnn(x_t, state if pair else state[0])
             state = after if pair else (after,)
             states.append(state)
-        # What the network gives out is its state, so the answer reads the same tensors.
-        last = torch.cat([h for h, *_ in states[1:]]) if model.every else state[0][0]
+        # What the network gives out is its state, so the answer reads the same tensor.
+        answer = model.head(state[0] if model.every else state[0][0])
         flat = [part for parts in states for part in parts]
-        grads = torch.autograd.grad(loss(model.head(last), target), flat, materialize_grads=True)
+        value = loss(answer, target[-1:] if model.every else target)
+        grads = torch.autograd.grad(value, flat, materialize_grads=True)
     squares = torch.stack([grad.double().square().sum() for grad in grads])
     return squares.view(len(states), -1).sum(-1).sqrt()
 
