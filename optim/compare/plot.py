@@ -140,9 +140,10 @@ def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, ob
         band = band[band.index > 0]  # the start has no place on a log axis
     if band.empty:  # diverged before it was first seen: it stands in the legend alone
         return
-    if (band["min"] < band["max"]).any():
+    banded = panel.log_x or panel.y in ("gap", "accuracy")  # many bands hide the lines
+    if banded and (band["min"] < band["max"]).any():
         ax.fill_between(band["x"], band["min"], band["max"], color=style["color"], alpha=0.15, lw=0)
-    every = 3 if panel.log_x else max(1, len(band) // 6)
+    every = 3 if panel.log_x else max(1, len(band) // 4)
     ax.plot(band["x"], band["median"], markevery=every, **style)
     if diverged:
         # Where a diverged method was last seen.
@@ -172,8 +173,9 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
         baseline = rows["baseline"].iloc[0]
         for level, words in ((baseline, "without memory"), (SOLVED * baseline, "a tenth")):
             ax.axhline(level, color="0.35", lw=0.8, ls=":")
-            ax.annotate(words, (0.02, level), xycoords=("axes fraction", "data"),
-                        va="bottom", fontsize=6.5, color="0.35")  # fmt: skip
+            ax.annotate(words, (1, level), xycoords=("axes fraction", "data"), ha="right",
+                        va="bottom", fontsize=6.5, color="0.35",
+                        bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
     if panel in (GAP, TIME):
         ax.axhline(rows["floor"].iloc[0], color="0.35", lw=0.8, ls=":")
 
@@ -252,19 +254,21 @@ def _recurrent_figure(rows: pd.DataFrame, methods: list[str], styles: dict) -> F
         _scales(ax, panel)
         ax.set_xlabel(panel.xlabel)
         _references(ax, rows, panel)
-        ax.tick_params(which="minor", length=0)
+        ax.minorticks_off()
     rest.set_axis_off()
     _legend(rest, rows, styles, place=(0, 0.5))
     return figure
 
 
 def _short(svg: str) -> str:
-    """The same drawing in half the bytes: coordinates to a tenth of a point, no line breaks."""
+    """The same drawing in half the bytes: coordinates to a tenth of a point, no indentation."""
 
     def rounded(match: re.Match[str]) -> str:
-        return re.sub(r"(\d+\.\d)\d+", r"\1", match[0].replace("\n", ""))
+        path = re.sub(r"(\d+\.\d)\d+", r"\1", match[0].replace("\n", ""))
+        # After a move, and between straight lines, a line is what pairs of numbers mean.
+        return path if re.search("[CQ]", path) else path.replace(" L ", " ")
 
-    return re.sub(r' (?:d|x|y)="[^"]*"', rounded, svg)
+    return re.sub(r"\n +", "\n", re.sub(r' (?:d|x|y)="[^"]*"', rounded, svg))
 
 
 def draw(rows: pd.DataFrame, chosen: pd.DataFrame, folder: Path) -> list[tuple[str, Path]]:
