@@ -35,6 +35,15 @@ def test_orthogonal_rnn(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(plt.gcf().axes[0].lines) == 2
 
 
+def test_recurrent_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _load("recurrent_memory").main(steps=40, length=50, hidden=32)
+    assert found.pop("moved") < 1e-5
+    assert found.pop("tm.nn.OrthogonalRNN") > 0.9
+    assert set(found) == {"nn.RNN", "nn.LSTM"} and max(found.values()) < 0.4
+    assert "count=4" in capsys.readouterr().out
+    assert [len(axes.lines) for axes in plt.gcf().axes] == [4, 3]
+
+
 def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     found = _load("manifold_experiment").main(steps=60, p=3)
     difference = found.pop("difference")
