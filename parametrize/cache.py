@@ -65,6 +65,8 @@ _saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _tracing_state = torch._C._get_tracing_state
 _running_loop = asyncio._get_running_loop
 _autocasts = torch._C._is_any_autocast_enabled
+_grad_mode = torch.is_grad_enabled
+_inference_mode = torch.is_inference_mode_enabled
 
 
 def _place() -> tuple[object, ...]:
@@ -90,6 +92,9 @@ def _autocast() -> tuple[object, ...]:
     )
 
 
+_Names = dict[str, Any]
+
+
 class _Graph:
     """Whether a backward pass has gone through the graph that several values may share."""
 
@@ -108,34 +113,32 @@ class _Graph:
 class _Entry:
     """A value and everything it was computed from."""
 
-    __slots__ = ("chain", "value", "version", "graph", "slots", "sizes", "tensors")
+    __slots__ = ("chain", "value", "version", "graph", "sizes", "slots", "tensors")
 
     def __init__(self, chain: ParametrizationList, value: Tensor, graph: _Graph) -> None:
         self.chain = chain
         self.value = value
         self.version = None if value.is_inference() else value._version
         self.graph = graph
-        self.sizes: list[tuple[dict[str, Any], int]] = []
-        self.slots: list[tuple[dict[str, Any], str, Any]] = []
+        self.sizes: list[tuple[_Names, _Names, _Names, _Names, int]] = []
+        self.slots: list[tuple[_Names, str, Any]] = []
         self.tensors: list[tuple[Tensor, int, bool, torch.dtype]] = []
         # Of what a list knows about itself, the value depends on nothing else.
         self.slots.append((chain.__dict__, "_changes", chain._changes))
         self._watch_groups(chain)
 
     def _watch(self, module: nn.Module) -> None:
-        state = module.__dict__
-        self.sizes.append((state, len(state)))
-        for name, item in state.items():
+        for name, item in module.__dict__.items():
             if name not in _INTERNALS:
-                self.slots.append((state, name, item))
+                self.slots.append((module.__dict__, name, item))
                 if isinstance(item, Tensor):
                     self._watch_tensor(item)
         self._watch_groups(module)
 
     def _watch_groups(self, module: nn.Module) -> None:
-        parameters, buffers, children = _groups(module)
-        for group in (parameters, buffers, children):
-            self.sizes.append((group, len(group)))
+        state, (parameters, buffers, children) = module.__dict__, _groups(module)
+        size = len(state) + len(parameters) + len(buffers) + len(children)
+        self.sizes.append((state, parameters, buffers, children, size))
         for group in (parameters, buffers):
             for name, tensor in group.items():
                 self.slots.append((group, name, tensor))
@@ -156,12 +159,17 @@ class _Entry:
     def fresh(self) -> bool:
         if self.graph.spent:
             return False
-        for state, size in self.sizes:
-            if len(state) != size:
+        # This runs at every read: what is taken away is missed in its slot, so that of the groups
+        # of a module only the sum can have grown.
+        for state, parameters, buffers, children, size in self.sizes:
+            if len(state) + len(parameters) + len(buffers) + len(children) != size:
                 return False
-        for state, name, item in self.slots:
-            if state.get(name) is not item:
-                return False
+        try:
+            for group, name, item in self.slots:
+                if group[name] is not item:
+                    return False
+        except KeyError:
+            return False
         for tensor, version, requires_grad, dtype in self.tensors:
             if (
                 tensor._version != version
@@ -189,6 +197,16 @@ class Cache:
         self.entries: dict[tuple[object, ...], _Entry] = {}
         self.steps = _steps
 
+    def serves(self) -> bool:
+        """Whether a module whose ``forward`` starts needs no cache of its own."""
+        if not self.shared:
+            return False
+        if _place() == self.place:
+            return True
+        if _tracing_state() is not None:
+            raise RuntimeError("Cannot trace a model while caching parametrizations.")
+        return False
+
     def read(self, chain: ParametrizationList) -> Tensor:
         """The value of ``chain``, evaluated only if the value at hand might differ."""
         if _place() != self.place:
@@ -196,17 +214,16 @@ class Cache:
         if self.steps != _steps:
             self.entries.clear()
             self.steps = _steps
-        mode = (
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-            _autocasts() and _autocast(),
-        )
-        entry = self.entries.get((id(chain), mode))
+        autocast = _autocasts() and _autocast()
+        key = (chain, _grad_mode(), _inference_mode(), autocast)
+        entry = self.entries.get(key)
         if entry is not None and entry.fresh():
             return entry.value
-        return self._evaluate(chain, mode)
+        return self._evaluate(*key)
 
-    def _evaluate(self, chain: ParametrizationList, mode: tuple[object, ...]) -> Tensor:
+    def _evaluate(self, chain: ParametrizationList, *mode: object) -> Tensor:
+        if not isinstance(chain, ParametrizationList):
+            return chain()  # registered by torch's own layer
         chains = [chain]
         family = self.batchable.get(id(chain), chains)
         if len(family) > 1 and (signature := _signature(chain)) is not None:
@@ -215,7 +232,7 @@ class Cache:
             ]
         if len(chains) == 1:
             value = chain()
-            self.entries[id(chain), mode] = _Entry(chain, value, _Graph(value))
+            self.entries[chain, *mode] = _Entry(chain, value, _Graph(value))
             return value
         for peer in chains:
             peer.check_write()
@@ -223,8 +240,8 @@ class Cache:
         graph = _Graph(stacked)
         for peer, value in zip(chains, stacked.unbind(0), strict=True):
             peer.watch_write(value)
-            self.entries[id(peer), mode] = _Entry(peer, value, graph)
-        return self.entries[id(chain), mode].value
+            self.entries[peer, *mode] = _Entry(peer, value, graph)
+        return self.entries[chain, *mode].value
 
 
 @contextmanager
@@ -234,6 +251,9 @@ def cached(*modules: nn.Module) -> Iterator[None]:
     Each value is computed at its first use and reused for as long as evaluating again would give
     the same tensor; see the module docstring for what drops it.  With ``modules``, equal
     parametrizations in them that declare ``batched = True`` are evaluated in one call.
+
+    Values that are reused share their graph, as a tensor does that is kept in a variable: of two
+    losses through them, sum both or call the first ``backward(retain_graph=True)``.
 
     Entering gives an empty cache, also inside another; leaving drops it and the values of the
     one around it.  While ``torch.compile`` traces, the context does nothing.
@@ -280,18 +300,6 @@ def cached(*modules: nn.Module) -> Iterator[None]:
         _current.set(around)
 
 
-def serves_forward() -> bool:
-    """Whether the ``forward`` of a module needs no cache of its own: the user's serves it."""
-    cache = _current.get()
-    if cache is None or not cache.shared:
-        return False
-    if cache.place == _place():
-        return True
-    if _tracing_state() is not None:
-        raise RuntimeError("Cannot trace a model while caching parametrizations.")
-    return False
-
-
 class OwnCache:
     """The cache of a module, for the length of its ``forward``."""
 
@@ -305,9 +313,7 @@ class OwnCache:
         _current.set(self.around)
 
 
-def current() -> Cache | None:
-    """The cache that reads go through, if any."""
-    return _current.get()
+current = _current.get  # the cache that reads go through, or None
 
 
 def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

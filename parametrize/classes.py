@@ -1,7 +1,9 @@
 """The class that a module has while some of its tensors are parametrized.
 
-It is a subclass of the class that the module had before, with one property for each parametrized
-tensor, made for this module alone.  Copies and pickles of the module get classes of their own.
+It is a subclass of the class that the module had before, the same for all modules of that class,
+so that compiled code and ``torch.func.stack_module_state`` take one for the other.  Nothing of a
+module is kept in it: it has a property for each name that was ever parametrized, which looks for
+the list of maps in the module itself.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.compiler import is_dynamo_compiling
 
 from torchmanifold.parametrize import recurrent
-from torchmanifold.parametrize.cache import OwnCache, current, serves_forward
+from torchmanifold.parametrize.cache import OwnCache, current
 from torchmanifold.parametrize.chain import ParametrizationList
 
 
@@ -31,7 +34,8 @@ def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
     if name in module._parameters or name in module._buffers:
         delattr(module, name)
     if not chains(module):
-        module.__class__ = _parametrized_class(type(module), [])
+        if not is_ours(module):
+            module.__class__ = _parametrized_class(type(module))
         recurrent.enter(module)
         module.parametrizations = nn.ModuleDict()
     setattr(type(module), name, _property(name))
@@ -42,18 +46,39 @@ def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
 
 def uninstall(module: nn.Module, name: str) -> None:
     """Undo :func:`install`, but for the parameter or buffer."""
-    delattr(type(module), name)
     chains(module).pop(name).holders -= 1
     if not chains(module):
         del module.parametrizations
-        module.__class__ = type(module).__bases__[0]
+        if "_plain" in vars(type(module)):  # and no subclass of it, as `fully_shard` makes one
+            module.__class__ = type(module).__bases__[0]
+
+
+def is_ours(module: nn.Module) -> bool:
+    """Whether the class of ``module`` is one of this file, or derived from one."""
+    return isinstance(type(module), _Parametrized)
+
+
+class _Parametrized(type):
+    """The type of these classes, on which torch's layer may work as on its own.
+
+    That one makes a class for each module, puts a property into it and deletes it again.
+    """
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, _property(name) if isinstance(value, property) else value)
+
+    def __delattr__(cls, name: str) -> None:
+        if not isinstance(getattr(cls, name, None), property):
+            super().__delattr__(name)
 
 
 def _property(name: str) -> property:
-    def get(self: nn.Module) -> Tensor:
-        lists: Any = self._modules["parametrizations"]
-        chain = lists._modules[name]
-        if torch.compiler.is_dynamo_compiling():
+    def get(self: nn.Module) -> Any:
+        lists: Any = self._modules.get("parametrizations")
+        chain = None if lists is None else lists._modules.get(name)
+        if chain is None:  # another module of this class has it parametrized
+            return self.__dict__[name] if name in self.__dict__ else self.__getattr__(name)
+        if is_dynamo_compiling():
             return chain()
         cache = current()
         try:
@@ -62,20 +87,32 @@ def _property(name: str) -> property:
             # Module.__getattr__ would swallow it and report that there is no such attribute.
             raise RuntimeError(f"evaluating the parametrized tensor {name!r} failed") from error
 
-    def assign(self: nn.Module, value: Tensor) -> None:
+    def assign(self: nn.Module, value: Any) -> None:
         if torch.jit.is_scripting():
             raise RuntimeError("Parametrization is not working with scripting.")
-        chains(self)[name].right_inverse(value)
+        chain = chains(self).get(name)
+        if chain is None:
+            self.__dict__[name] = value
+        else:
+            chain.right_inverse(value)
 
-    return property(get, assign)
+    def delete(self: nn.Module) -> None:
+        if name not in self.__dict__:
+            raise AttributeError(name)
+        del self.__dict__[name]
+
+    return property(get, assign, delete)
 
 
-def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Module]:
-    """A new subclass of ``base``, for one module."""
+def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
+    """The subclass of ``base`` for modules with parametrizations."""
+    for known in base.__subclasses__():
+        if "_plain" in vars(known):
+            return known
 
     @functools.wraps(base.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() or serves_forward():
+        if is_dynamo_compiling() or ((cache := current()) is not None and cache.serves()):
             return base.forward(self, *args, **kwargs)
         with OwnCache():
             return base.forward(self, *args, **kwargs)
@@ -107,28 +144,25 @@ def _parametrized_class(base: type[nn.Module], names: list[str]) -> type[nn.Modu
     namespace = {
         "__module__": base.__module__,
         "__doc__": base.__doc__,
+        "_plain": base,
         "forward": forward,
         "__reduce_ex__": reduce_ex,
         "__copy__": shallow_copy,
         "_load_from_state_dict": load,
         **recurrent.overrides(base),
-        **{name: _property(name) for name in names},
     }
-    if hasattr(base, "__deepcopy__"):
-
-        def deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
-            twin = base.__deepcopy__(self, memo)
-            if type(twin) is type(self):
-                twin.__class__ = _parametrized_class(base, list(chains(self)))
-            return twin
-
-        namespace["__deepcopy__"] = deep_copy
-    return type(f"Parametrized{base.__name__}", (base,), namespace)
+    meta: Any = _Parametrized
+    if type(base) is not type:
+        meta = type("_Parametrized", (_Parametrized, type(base)), {})
+    made: type[nn.Module] = meta(f"Parametrized{base.__name__}", (base,), namespace)
+    return made
 
 
 def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:
     """Start of an unpickled or copied module; its state follows."""
-    cls = _parametrized_class(base, names)
+    cls = _parametrized_class(base)
+    for name in names:
+        setattr(cls, name, _property(name))
     return base.__new__(cls, *arguments)
 
 

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from torchmanifold.parametrize import ownership, recurrent
 from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value, is_close
-from torchmanifold.parametrize.classes import chains, install, uninstall
+from torchmanifold.parametrize.classes import chains, install, is_ours, uninstall
 from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
 
@@ -244,7 +244,7 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 def _is_of_torch(module: nn.Module) -> bool:
     """Whether torch's own layer made the class of ``module``, which then has to go on with it."""
-    return is_parametrized(module) and "__reduce_ex__" not in vars(type(module))
+    return is_parametrized(module) and not is_ours(module)
 
 
 def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:

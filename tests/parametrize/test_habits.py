@@ -92,7 +92,7 @@ def test_copies_are_independent(how):
     state = copy.deepcopy(source.state_dict())
     twin = COPIES[how](source)
     assert torch.equal(twin(x), out)
-    assert type(twin[0]).__name__ == "ParametrizedLinear" and type(twin[0]) is not type(source[0])
+    assert type(twin[0]).__name__ == "ParametrizedLinear" and type(twin[0]) is type(source[0])
     assert parametrize.type_before_parametrizations(twin[0]) is nn.Linear
     optimizer = torch.optim.SGD(twin.parameters(), lr=1.0)
     twin(x).square().sum().backward()
@@ -323,6 +323,67 @@ def test_compiled_training():
     torch.testing.assert_close(compiled(x), module(x))
     with parametrize.cached(module):
         torch.testing.assert_close(compiled(x), module(x))
+
+
+def test_blocks_are_compiled_once():
+    """Of a model compiled block by block, equal blocks run the same code."""
+    torch._dynamo.reset()
+
+    class Block(nn.Module):
+        def __init__(self, linear):
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, x):
+            return torch.relu(self.linear(x))
+
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    count = torch._dynamo.config.recompile_limit + 2
+    blocks = [Block(shift(nn.Linear(4, 4))) for _ in range(count)]
+    theirs = [peer.register_parametrization(nn.Linear(4, 4), "weight", Skew()) for _ in blocks]
+    x = torch.randn(2, 4, requires_grad=True)
+    for block in blocks:
+        expected = block(x)
+        block.compile(backend=backend, fullgraph=True)
+        torch.testing.assert_close(block(x), expected)
+    assert len(graphs) < 3
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        for block in map(Block, theirs):
+            block.compile(backend=backend, fullgraph=True)
+            block(x)
+
+
+def test_modules_share_a_class_and_nothing_else():
+    one, two, plain = shift(nn.Linear(3, 3)), nn.Linear(3, 3), nn.Linear(3, 3)
+    weight = two.weight
+    shift(two, "bias")
+    assert type(one) is type(two) and type(plain) is nn.Linear
+    assert two.weight is weight and one.bias is one._parameters["bias"]
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = one.other
+    shift(two)
+    del one.bias
+    assert not hasattr(one, "bias") and hasattr(two, "bias")
+    one.bias = 5
+    assert one.bias == 5 and "bias" not in two.__dict__
+    del one.bias
+    with pytest.raises(AttributeError):
+        del one.bias
+    one.register_parameter("bias", None)
+    peer.remove_parametrizations(one, "weight")
+    assert type(one) is nn.Linear and one(torch.ones(1, 3)).shape == (1, 3)
+    value = two.weight
+    parametrize.remove_parametrizations(two, "bias")
+    assert torch.equal(two.weight, value) and two.bias is two._parameters["bias"]
+    models = [shift(nn.Linear(3, 3)) for _ in range(2)]
+    parameters, buffers = torch.func.stack_module_state(models)
+    stacked = vmap(lambda p, b: functional_call(models[0], (p, b), torch.ones(1, 3)))
+    torch.testing.assert_close(stacked(parameters, buffers)[1], models[1](torch.ones(1, 3)))
 
 
 def test_function_transforms():
