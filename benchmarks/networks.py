@@ -21,6 +21,7 @@ from .timing import Contender, Work
 __all__ = ["pieces"]
 
 OVERHEAD = {"cpu": 1.15, "cuda": 1.05}
+RECURRENT = 1.3  # OrthogonalRNN over nn.RNN, forward and backward
 LR, MOMENTUM = 1e-3, 0.9
 
 
@@ -110,6 +111,38 @@ def pieces(settings: Settings) -> Iterator[Piece]:
         for how in ("riemannian", "parametrized"):
             full = f"{name}, {how}"
             yield Piece(full, partial(_network, full, settings, make, shape, manifold, how))
+    sizes = [(4, 3, 2)] if settings.quick else [(64, 784, 32), (190, 220, 128), (512, 64, 32)]
+    for hidden, steps, batch in sizes:
+        full = f"OrthogonalRNN {hidden}, {steps} steps, batch {batch}, forward and backward"
+        yield Piece(full, partial(_orthogonal_rnn, full, settings, hidden, steps, batch))
+
+
+def _orthogonal_rnn(full: str, settings: Settings, hidden: int, steps: int, batch: int) -> Work:
+    """The network of ours beside nn.RNN, which has no constraint to keep."""
+    inputs = torch.randn(steps, batch, 1, device=settings.device)
+
+    def contender(name: str, rnn: nn.Module, ours: bool, targets: tuple[Target, ...]) -> Contender:
+        rnn.to(settings.device)
+
+        def call() -> None:
+            rnn.zero_grad()
+            rnn(inputs)[1].sum().backward()
+
+        return Contender(
+            name, call, lambda: worst_residual(rnn.weight_hh_l0), ours=ours, targets=targets
+        )
+
+    ours = tm.nn.OrthogonalRNN
+    target = (Target.at_most_times(RECURRENT),)
+    return Work(
+        full,
+        [
+            contender("ours, modReLU", ours(1, hidden), True, ()),
+            contender("ours, tanh", ours(1, hidden, nonlinearity="tanh"), True, ()),
+            contender("ours, Riemannian", ours(1, hidden, how="riemannian"), True, ()),
+            contender("nn.RNN, tanh", nn.RNN(1, hidden), False, target),
+        ],
+    )
 
 
 def _network(
