@@ -2,11 +2,21 @@
 
 import dataclasses
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from torchmanifold.optim.compare.recurrent import RECURRENT, SIZES, Adding, Copying, Pixels, train
+from torchmanifold.optim.compare.recurrent import (
+    RECURRENT,
+    SIZES,
+    Adding,
+    Copying,
+    Pixels,
+    TensorBoard,
+    train,
+)
 from torchmanifold.optim.compare.recurrent import train as train_function
 from torchmanifold.optim.compare.recurrent.methods import build
 from torchmanifold.optim.compare.recurrent.networks import gradients_through_time
@@ -157,6 +167,33 @@ def test_copying_is_learnt():
     ours, lstm = (train(dataclasses.replace(run, method=m))[-1] for m in ("cayley", "lstm"))
     assert ours["loss"] < 0.1 * ours["baseline"] and ours["accuracy"] > 0.95
     assert lstm["loss"] > 0.5 * lstm["baseline"]
+
+
+def test_tensorboard_gets_the_scalars_of_every_row(tmp_path, monkeypatch):
+    """The package is optional, so what it is told is looked at here, not what it writes."""
+    told, flushed = [], []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            told.append((self.folder, name, value, step))
+
+        def flush(self):
+            flushed.append(len(told))
+
+    fake = SimpleNamespace(SummaryWriter=SummaryWriter)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    run = dataclasses.replace(RUN, method="lstm")
+    rows = train(run, log=TensorBoard(tmp_path))
+    folder = str(tmp_path / "lstm-lr0.003-seed0")
+    assert told == [
+        (folder, f"rnn-copy/{name}", row[name], row["iteration"])
+        for row in rows
+        for name in ("loss", "accuracy")  # an LSTM has no residual
+    ]
+    assert flushed == [2, 4, 6, 8]
 
 
 def test_published_sizes():

@@ -6,7 +6,9 @@ import importlib
 import importlib.util
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torchmanifold.optim.compare.recurrent.settings import RecurrentRun
 from torchmanifold.optim.compare.run import Row
@@ -37,11 +39,15 @@ class TensorBoard:
     folder: Path
 
     def __call__(self, run: RecurrentRun, row: Row) -> None:
-        """Write and close: a run that is cut short leaves nothing open."""
-        # By name: the package is optional, and only looked for where it is used.
-        tensorboard = importlib.import_module("torch.utils.tensorboard")
-        place = self.folder / f"{run.method}-lr{run.lr:g}-seed{run.seed}"
-        with tensorboard.SummaryWriter(str(place)) as writer:
-            for name in SCALARS:
-                if math.isfinite(row[name]):
-                    writer.add_scalar(f"{run.problem}/{name}", row[name], row["iteration"])
+        """Write and flush: what a run that is cut short has logged is there."""
+        writer = _writer(self.folder / f"{run.method}-lr{run.lr:g}-seed{run.seed}")
+        for name in SCALARS:
+            if math.isfinite(row[name]):
+                writer.add_scalar(f"{run.problem}/{name}", row[name], row["iteration"])
+        writer.flush()
+
+
+@cache
+def _writer(folder: Path) -> Any:
+    # By name: the package is optional, and only looked for where it is used.
+    return importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder))
