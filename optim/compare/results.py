@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
 import platform
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -139,13 +141,25 @@ class Results:
         return record
 
     def _rows(self) -> list[Row]:
-        text = self._runs.read_text(errors="replace") if self._runs.exists() else ""
+        text = self._text()
         # What follows the last line break is a line that was cut short; its run is not final.
         rows = [_parsed(line) for line in text.split("\n")[:-1]]
         for number, row in enumerate(rows, 1):
             if not _is_row(row):
                 raise ValueError(f"{self._runs}, line {number}: not what compare writes")
         return rows
+
+    def _text(self) -> str:
+        """What runs.jsonl has, or runs.jsonl.gz where somebody packed it."""
+        packed = self.folder / "runs.jsonl.gz"
+        if self._runs.exists():
+            return self._runs.read_text(errors="replace")
+        if not packed.exists():
+            return ""
+        try:
+            return gzip.decompress(packed.read_bytes()).decode(errors="replace")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{packed} is no gzip file, or cut short") from error
 
     def frame(self) -> pd.DataFrame:
         """The rows of all runs that are done, in an order that does not depend on the machine.

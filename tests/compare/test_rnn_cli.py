@@ -1,5 +1,6 @@
 """`torchmanifold compare rnn-*`: what it writes, resumes and refuses."""
 
+import gzip
 import json
 import pickle
 import sys
@@ -50,9 +51,17 @@ def test_from_end_to_end(run, tmp_path):
     assert "Recurrent networks, compared" in page and "data:image/svg+xml;base64," in page
     # And drawn again, from the files alone.
     before = (folder / "figures" / "rnn-copy-float32.svg").read_bytes()
-    (folder / "figures" / "rnn-copy-float32.svg").unlink()
-    assert run(folder, command="plot")[0] == 0
-    assert (folder / "figures" / "rnn-copy-float32.svg").read_bytes() == before
+    packed = gzip.compress((folder / "runs.jsonl").read_bytes())
+    for unpack in (True, False):
+        (folder / "figures" / "rnn-copy-float32.svg").unlink()
+        assert run(folder, command="plot")[0] == 0
+        assert (folder / "figures" / "rnn-copy-float32.svg").read_bytes() == before
+        if unpack:
+            (folder / "runs.jsonl").unlink()
+            (folder / "runs.jsonl.gz").write_bytes(packed)
+    (folder / "runs.jsonl.gz").write_bytes(packed[:-9])
+    code, _, err = run(folder, command="plot")
+    assert code == 2 and "runs.jsonl.gz is no gzip file, or cut short" in err
 
 
 def test_resume(run, tmp_path, monkeypatch):
