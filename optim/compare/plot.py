@@ -174,7 +174,7 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
         for level, words in ((baseline, "without memory"), (SOLVED * baseline, "a tenth")):
             ax.axhline(level, color="0.35", lw=0.8, ls=":")
             ax.annotate(words, (1, level), xycoords=("axes fraction", "data"), ha="right",
-                        va="bottom", fontsize=6.5, color="0.35",
+                        va="bottom", fontsize=6.5, color="0.35", zorder=1.5,
                         bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
     if panel in (GAP, TIME):
         ax.axhline(rows["floor"].iloc[0], color="0.35", lw=0.8, ls=":")

@@ -264,7 +264,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     last = frame[frame["final"]].drop(columns="way").join(way, on=keyed)
     last.loc[last["diverged"], ["gap", "way"]] = math.inf
     if "baseline" in frame:
-        last = last.join(_solved(frame), on=keyed)
+        last = last.join(_solved(frame), on=keyed).fillna({"solved_at": math.inf})
     last["ms_per_step"] = 1e3 * last["seconds"] / last["iteration"].clip(lower=1)
     groups = last.groupby(GROUP, sort=False)
     summary = groups.agg(
@@ -282,6 +282,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         floor=("floor", "first"),
         way=("way", "median"),
     ).reset_index()
+    if "solved_at" in summary:
+        summary["solved_at"] = summary["solved_at"].replace(math.inf, math.nan)
     summary = summary.sort_values(["gap", "diverged", "way"], kind="stable")
     best = summary.groupby(["problem", "dtype", "method"], sort=False).head(1).index
     summary.insert(4, "chosen", summary.index.isin(best))

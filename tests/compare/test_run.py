@@ -216,6 +216,14 @@ def test_a_gap_below_zero_is_an_error_too():
     assert summary["chosen"].to_dict() == {0.1: False, 0.3: True}
 
 
+def test_a_tenth_of_the_baseline_is_reached_by_the_median_seed_or_not_at_all():
+    """The first recorded step under it; a seed that is never there counts as the last of all."""
+    rows = frame({0.1: [1e-3, 1e-3, 5.0], 0.3: [1e-3, 5.0, 5.0]}).assign(baseline=0.05)
+    summary = summarize(rows).set_index("lr")
+    assert summary.loc[0.1, "solved_at"] == 1
+    assert math.isnan(summary.loc[0.3, "solved_at"])
+
+
 def test_environment_names_versions_and_machine():
     about = results_module.environment("cpu")
     assert about["torch"] == torch.__version__
