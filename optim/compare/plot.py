@@ -140,7 +140,8 @@ def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, ob
         band = band[band.index > 0]  # the start has no place on a log axis
     if band.empty:  # diverged before it was first seen: it stands in the legend alone
         return
-    banded = panel.log_x or panel.y in ("gap", "accuracy")  # many bands hide the lines
+    # Many bands hide the lines: of recurrent networks they are drawn where they say most.
+    banded = panel.log_x or (panel.x, panel.y) in (("iteration", "gap"), ("iteration", "accuracy"))
     if banded and (band["min"] < band["max"]).any():
         ax.fill_between(band["x"], band["min"], band["max"], color=style["color"], alpha=0.15, lw=0)
     every = 3 if panel.log_x else max(1, len(band) // 4)
@@ -268,7 +269,8 @@ def _short(svg: str) -> str:
         # After a move, and between straight lines, a line is what pairs of numbers mean.
         return path if re.search("[CQ]", path) else path.replace(" L ", " ")
 
-    return re.sub(r"\n +", "\n", re.sub(r' (?:d|x|y)="[^"]*"', rounded, svg))
+    svg = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', rounded, svg)
+    return re.sub(r"\n +", "\n", svg)
 
 
 def draw(rows: pd.DataFrame, chosen: pd.DataFrame, folder: Path) -> list[tuple[str, Path]]:
