@@ -36,8 +36,8 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
         )
 
 
-def check_point(manifold: Manifold, name: str, x: Tensor) -> None:
-    """Refuse what is no point of the manifold, up to somebody's rounding.
+def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:
+    """Refuse what is no point of the manifold, up to somebody's rounding or a larger residual.
 
     Raises:
         TypeError: if the dtype is an integer or boolean one.
@@ -47,7 +47,7 @@ def check_point(manifold: Manifold, name: str, x: Tensor) -> None:
     if x.is_meta:
         return
     residual = float(manifold.residual(x).max()) if x.numel() else 0.0
-    allowed = _SLACK * manifold.tolerance(tuple(x.shape), x.dtype)
+    allowed = allowed + _SLACK * manifold.tolerance(tuple(x.shape), x.dtype)
     if not residual <= allowed:
         raise ValueError(
             f"{name} is not on {manifold!r}: its residual is {residual:.3g}, at most "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.optimizer import ManifoldOptimizer, require
 from torchmanifold.optim.rule import State, move
 
-__all__ = ["RiemannianSGD", "riemannian_sgd"]
+__all__ = ["RiemannianSGD", "check_momentum", "ordinary_sgd", "riemannian_sgd"]
 
 
 def riemannian_sgd(
@@ -71,6 +72,44 @@ def riemannian_sgd(
     if transported and not at_once:
         buffer = manifold.carry(x, y, buffer)
     return y, {"momentum_buffer": buffer}
+
+
+def check_momentum(owner: object, options: dict[str, Any]) -> None:
+    """Refuse options of momentum and weight decay that make no sense."""
+    for name in ("momentum", "weight_decay"):
+        require(options[name] >= 0, owner, name, "at least 0", options[name])
+    if options["nesterov"]:
+        require(options["momentum"] > 0, owner, "momentum", "positive with nesterov=True", 0)
+        damp = options["dampening"]
+        require(damp == 0, owner, "dampening", "0 with nesterov=True", damp)
+
+
+def ordinary_sgd(
+    state: MutableMapping[Tensor, Any],
+    group: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+) -> None:
+    """Move ordinary weights as `torch.optim.SGD` does."""
+    momentum = group["momentum"]
+    buffers = [state[p].get("momentum_buffer") for p in params] if momentum != 0 else []
+    if group["nesterov"]:
+        grads = [g.clone() for g in grads]  # PyTorch's multi-tensor Nesterov writes into them
+    sgd(
+        params,
+        grads,
+        buffers,
+        has_sparse_grad=any(g.is_sparse for g in grads),
+        lr=group["lr"],
+        momentum=momentum,
+        dampening=group["dampening"],
+        weight_decay=group["weight_decay"],
+        nesterov=group["nesterov"],
+        maximize=group["maximize"],
+    )
+    if momentum != 0:
+        for p, buffer in zip(params, buffers, strict=True):
+            state[p]["momentum_buffer"] = buffer
 
 
 class RiemannianSGD(ManifoldOptimizer):
@@ -148,12 +187,7 @@ class RiemannianSGD(ManifoldOptimizer):
 
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
-        for name in ("momentum", "weight_decay"):
-            require(options[name] >= 0, self, name, "at least 0", options[name])
-        if options["nesterov"]:
-            require(options["momentum"] > 0, self, "momentum", "positive with nesterov=True", 0)
-            damp = options["dampening"]
-            require(damp == 0, self, "dampening", "0 with nesterov=True", damp)
+        check_momentum(self, options)
         choices = ("riemannian", "euclidean")
         require(options["average"] in choices, self, "average", f"in {choices}", options["average"])
 
@@ -165,22 +199,4 @@ class RiemannianSGD(ManifoldOptimizer):
         return riemannian_sgd(manifold, x, egrad, state, **options)
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        momentum = group["momentum"]
-        buffers = [self.state[p].get("momentum_buffer") for p in params] if momentum != 0 else []
-        if group["nesterov"]:
-            grads = [g.clone() for g in grads]  # PyTorch's multi-tensor Nesterov writes into them
-        sgd(
-            params,
-            grads,
-            buffers,
-            has_sparse_grad=any(g.is_sparse for g in grads),
-            lr=group["lr"],
-            momentum=momentum,
-            dampening=group["dampening"],
-            weight_decay=group["weight_decay"],
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-        )
-        if momentum != 0:
-            for p, buffer in zip(params, buffers, strict=True):
-                self.state[p]["momentum_buffer"] = buffer
+        ordinary_sgd(self.state, group, params, grads)

@@ -12,7 +12,7 @@ from torch import nn
 import torchmanifold as tm
 
 SGD, Adam = tm.optim.RiemannianSGD, tm.optim.RiemannianAdam
-RMSprop = tm.optim.RiemannianRMSprop
+RMSprop, Landing = tm.optim.RiemannianRMSprop, tm.optim.Landing
 
 #: optimizer, its options, and the options of `torch.optim`'s that it must agree with
 LIKE_TORCH = [
@@ -21,6 +21,7 @@ LIKE_TORCH = [
     (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
     (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (SGD, torch.optim.SGD, {"lr": 0.01, "maximize": True}),
+    (Landing, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (Adam, torch.optim.Adam, {"lr": 0.01}),
     (Adam, torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.1}),
     (Adam, torch.optim.Adam, {"lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1}),
@@ -40,6 +41,8 @@ OURS = [
     (Adam, {"lr": 0.01, "nonfinite": "skip", "weight_decay": 0.1}),
     (RMSprop, {"lr": 0.01, "momentum": 0.5, "nonfinite": "skip"}),
     (RMSprop, {"lr": 0.01, "second_moment": "element"}),
+    (Landing, {"lr": 0.1, "momentum": 0.9}),
+    (Landing, {"lr": 0.1, "nonfinite": "skip", "weight_decay": 0.1}),
 ]
 
 

@@ -1,0 +1,221 @@
+"""Landing: descent with an attraction to the orthogonal matrices in place of a retraction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import (
+    Blocks,
+    Flattened,
+    Manifold,
+    SpecialOrthogonal,
+    Sphere,
+    Stiefel,
+    Transposed,
+)
+from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.rule import State, extended
+from torchmanifold.optim.sgd import check_momentum, ordinary_sgd
+
+__all__ = ["Landing", "landing", "landing_step"]
+
+Rate = float | Tensor
+
+
+def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: float) -> Tensor:
+    """`x - h (skew(g x') x + attraction x (x'x - I))`, with `h` the smaller of `lr` and safe.
+
+    The two parts of the field are orthogonal to each other, and the first changes `x'x` to second
+    order only, whatever `g` is. So with `d = ||x'x - I||_F`, a step `h` up to `1 / (2 attraction)`
+    ends within `d - 2 h attraction d (1 - d) + h^2 ||field||^2`; the safe step is the longest for
+    which this is at most `safety`. Four products, and no `n x n` matrix.
+
+    Args:
+        x: `(*batch, n, p)`, with `||x'x - I||_F <= safety`.
+        g: `(*batch, n, p)`, a Euclidean gradient, or an average of them.
+        lr: learning rate.
+        attraction: weight of the second part of the field.
+        safety: the largest residual, less than 1.
+
+    Source: Ablin, Vary, Gao & Absil, arXiv 2303.16510, section 3.
+    """
+    gram = x.mH @ x
+    excess = gram - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    field = g @ gram / 2 + x @ (attraction * excess - g.mH @ x / 2)
+    d, size = (torch.linalg.vector_norm(z, dim=(-2, -1)) for z in (excess, field))
+    size = size.clamp_min(torch.finfo(size.dtype).tiny)
+    pull = attraction * d * (1 - d).clamp_min(0) / size
+    safe = (pull + (pull.square() + (safety - d).clamp_min(0)).sqrt()) / size
+    safe = safe.clamp_max(0.5 / attraction)
+    if isinstance(lr, Tensor):
+        lr = lr.squeeze().to(safe)
+        h = torch.minimum(lr, safe)
+    else:
+        h = safe.clamp_max(lr)
+    return x - extended(h, x) * field
+
+
+def _land(M: Manifold, x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: float) -> Tensor:
+    """The step of each matrix with orthonormal columns in a point."""
+    if isinstance(M, Blocks | Flattened | Transposed):
+        y = _land(M.manifold, M.inward(x), M.inward(g), lr, attraction, safety)
+        return M.outward(y, x.shape)
+    if isinstance(M, Sphere):  # a matrix with one column
+        return landing_step(x[..., None], g[..., None], lr, attraction, safety)[..., 0]
+    return landing_step(x, g, lr, attraction, safety)
+
+
+def landing(
+    manifold: Manifold,
+    x: Tensor,
+    egrad: Tensor,
+    state: State,
+    *,
+    lr: Rate,
+    momentum: float = 0,
+    dampening: float = 0,
+    weight_decay: float = 0,
+    nesterov: bool = False,
+    maximize: bool = False,
+    attraction: float = 1.0,
+    safety: float = 0.5,
+) -> tuple[Tensor, State]:
+    """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
+
+    Args:
+        manifold: where the points shall lie: a Stiefel manifold, rotations, a sphere, or a view.
+        x: the points.
+        egrad: Euclidean gradients there.
+        state: empty at the first step, then what the step before returned.
+        lr: learning rate.
+        momentum: momentum factor.
+        dampening: dampening of the momentum.
+        weight_decay: strength of the pull towards zero.
+        nesterov: Nesterov momentum.
+        maximize: maximize instead of minimize.
+        attraction: strength of the attraction to the manifold.
+        safety: the largest residual.
+
+    Returns:
+        The new points, and the new state: `momentum_buffer` if there is momentum.
+    """
+    d = g = -egrad if maximize else egrad
+    if weight_decay != 0:
+        d = g = g.add(x, alpha=weight_decay)
+    new: State = {}
+    if momentum != 0:
+        buffer = state.get("momentum_buffer")
+        buffer = g if buffer is None else (momentum * buffer).add(g, alpha=1 - dampening)
+        d = g.add(buffer, alpha=momentum) if nesterov else buffer
+        new = {"momentum_buffer": buffer}
+    return _land(manifold, x, d, lr, attraction, safety), new
+
+
+class Landing(ManifoldOptimizer):
+    r"""Landing: orthogonality without a retraction, up to a stated residual.
+
+    With `b` the average of Euclidean gradients `g`, a weight `x` on Stiefel, the rotations or the
+    sphere moves by
+
+        b <- momentum b + (1 - dampening) g      (b = g at the first step)
+        d  = g + momentum b  with Nesterov,  b  without
+        x <- x - h (skew(d x') x + attraction x (x'x - I)),    skew(A) = (A - A') / 2
+
+    where `h` is `lr`, or less where that could end with a residual above `safety`. The
+    first part of the field is the gradient in the Euclidean metric if `x` is square, and half of
+    that in the canonical metric if it is tall. A step costs four products; nothing is factorized.
+
+    **Bound.** A weight that starts on the manifold has a residual `||x'x - I||_F` of at most
+    `safety` (and rounding) after each step, for every learning rate and every gradient, and
+    rotations keep their determinant. With steps that go to zero the residual goes to zero; for
+    steps `h` with fields of norm `a` it settles at about `h a^2 / (2 attraction)`. To end on
+    the manifold, project: `weight.copy_(manifold.project(weight))`. Such weights load into a
+    model whose optimizer has been built.
+
+    The ordinary weights move exactly as under `torch.optim.SGD`.
+
+    Args:
+        params: a model, its parameters, groups of them, or `param_groups(model)`.
+        lr: learning rate.
+        momentum: momentum factor.
+        dampening: dampening of the momentum.
+        weight_decay: adds `weight_decay x` to the Euclidean gradient, which moves the ordinary
+            weights alone.
+        nesterov: Nesterov momentum; needs momentum and no dampening.
+        maximize: maximize instead of minimize.
+        attraction: strength of the attraction to the manifold.
+        safety: the largest residual, between 0 and 1.
+        nonfinite: as in `RiemannianSGD`.
+
+    Raises:
+        ValueError: for an option out of its range, or a weight on another manifold.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> layer = tm.constrain(torch.nn.Linear(4, 4), "weight", tm.Stiefel(), how="riemannian")
+        >>> optimizer = tm.optim.Landing(layer, lr=0.1, momentum=0.9)
+        >>> layer(torch.ones(2, 4)).sum().backward()
+        >>> optimizer.step()
+        >>> bool(tm.Stiefel().residual(layer.weight) <= 0.5)
+        True
+
+    Source: Ablin & Peyre, Fast and accurate optimization on the orthogonal manifold without
+    retraction, AISTATS 2022; Ablin, Vary, Gao & Absil, arXiv 2303.16510, for tall matrices.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        attraction: float = 1.0,
+        safety: float = 0.5,
+        nonfinite: str = "propagate",
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "attraction": attraction,
+            "safety": safety,
+            "nonfinite": nonfinite,
+        }
+        super().__init__(params, defaults)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        check_momentum(self, options)
+        require(options["attraction"] > 0, self, "attraction", "positive", options["attraction"])
+        require(0 < options["safety"] < 1, self, "safety", "in (0, 1)", options["safety"])
+
+    def _accept(self, parameter: Any, manifold: Manifold, group: dict[str, Any]) -> None:
+        inner = manifold
+        while isinstance(inner, Blocks | Flattened | Transposed):
+            inner = inner.manifold
+        if not isinstance(inner, Stiefel | SpecialOrthogonal | Sphere):
+            raise ValueError(
+                f"Landing: a weight of shape {tuple(parameter.shape)} is on {manifold!r}; landing "
+                f"knows Stiefel, SpecialOrthogonal and Sphere; give it to RiemannianSGD"
+            )
+        parameter._residual = group["safety"]  # what loading a checkpoint has to accept
+
+    def _rule(
+        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+        options = {name: group[name] for name in (*names, "attraction", "safety")}
+        return landing(manifold, x, egrad, state, **options)
+
+    def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        ordinary_sgd(self.state, group, params, grads)
