@@ -119,7 +119,9 @@ class _View(Manifold):
 
     def parts(self, numbers: Tensor, x: Tensor) -> Tensor:
         """One number for each inner point, gathered for each outer point: `(*batch, parts)`."""
-        return numbers.reshape(x.shape[: x.ndim - self.event_ndim] + (-1,))
+        cut = x.ndim - self.event_ndim
+        inner = self.inner_shape(tuple(x.shape[cut:]))
+        return numbers.reshape(*x.shape[:cut], math.prod(inner[: -self.manifold.event_ndim]))
 
     def residual(self, x: Tensor) -> Tensor:
         """The residual of the worst inner point."""

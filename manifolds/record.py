@@ -8,6 +8,8 @@ Parameters carry a stamp for quick finding; it is written again whenever it may 
 from __future__ import annotations
 
 import copy
+import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +21,20 @@ from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.trivialization import Trivialization, check_point
 from torchmanifold.parametrize import is_parametrized
 
-__all__ = ["constrained", "is_constrained", "manifold_of", "recorded", "record", "stamp", "strike"]
+__all__ = [
+    "constrained",
+    "is_constrained",
+    "is_sharded",
+    "manifold_of",
+    "record",
+    "recorded",
+    "stamp",
+    "stamp_sharded",
+    "strike",
+]
+
+# Modules with a record: `fully_shard` replaces their parameters, and tells nobody.
+_modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 class _Record(dict[str, Manifold]):
@@ -32,6 +47,7 @@ class _Record(dict[str, Manifold]):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        _modules.add(module)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Record:
         twin = _Record(copy.deepcopy(self.module, memo))
@@ -77,6 +93,30 @@ def stamp(model: nn.Module) -> None:
         _stamp(module)
 
 
+def is_sharded(tensor: Any) -> bool:
+    """Is it a DTensor?"""
+    # Where there is one, its module has been imported; importing it here takes long.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def stamp_sharded(parameters: list[Tensor]) -> None:
+    """Stamp sharded parameters; those that are on no record get None.
+
+    `fully_shard` puts new parameters into a module, whose record still says what they are.
+    """
+    if all(hasattr(p, "_manifold") for p in parameters):
+        return
+    for module in list(_modules):
+        for name, manifold in recorded(module).items():
+            parameter = module._parameters.get(name)
+            if is_sharded(parameter):
+                parameter._manifold = manifold  # type: ignore[union-attr]
+    for p in parameters:
+        if not hasattr(p, "_manifold"):
+            p._manifold = None  # type: ignore[attr-defined]
+
+
 def _stamp(module: nn.Module) -> None:
     for name, manifold in recorded(module).items():
         parameter = module._parameters.get(name)
@@ -102,8 +142,11 @@ def _check_before_load(
     for name, manifold in recorded(module).items():
         value = state_dict.get(prefix + name)
         if isinstance(value, Tensor):
+            value = value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]
+            # Landing leaves a stated residual.
+            allowed = getattr(module._parameters[name], "_residual", 0.0)
             try:
-                check_point(manifold, f"the value of {prefix + name!r}", value)
+                check_point(manifold, f"the value of {prefix + name!r}", value, allowed)
             except (TypeError, ValueError) as error:
                 error_msgs.append(f"{error} (or load project_state_dict(model, state_dict))")
                 state_dict[prefix + name] = module._parameters[name]
@@ -118,6 +161,7 @@ def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwar
     if getattr(optimizer, "handles_manifolds", False):
         return
     for group in optimizer.param_groups:
+        stamp_sharded([p for p in group["params"] if is_sharded(p)])
         for parameter in group["params"]:
             if getattr(parameter, "_manifold", None) is not None:
                 raise RuntimeError(

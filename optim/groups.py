@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import functools
+import importlib
 from collections.abc import Iterable, MutableMapping
 from itertools import repeat
 from operator import attrgetter, is_
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of, stamp
+from torchmanifold.manifolds.record import is_sharded
 from torchmanifold.optim.rule import State
 
 __all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]
@@ -74,11 +76,9 @@ def collect(model: nn.Module) -> list[Tensor]:
     return list(model.parameters())
 
 
-def is_sharded(parameter: Tensor) -> bool:
-    """Is it a DTensor?"""
-    # Where there is one, its module has been imported; importing it here takes long.
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(parameter, module.DTensor)
+def sharded() -> Any:
+    """The module for sharded weights; with it comes `torch.distributed.tensor`, which is slow."""
+    return importlib.import_module("torchmanifold.optim.sharded")
 
 
 #: weights with no more entries are copied sooner than a view of each is made
@@ -133,6 +133,12 @@ class Stack:
         """The weights, their gradients and their state."""
         return _stacked(self.params), _stacked(self.gradients()), dict(self.tensors)
 
+    def spread(
+        self, y: Tensor, state: State, finite: Tensor | None
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """What `write` takes, of what was computed from what `gather` gave: the same."""
+        return y, state, finite
+
     def write(self, point: Tensor, tensors: State) -> None:
         """Write new values to the weights and their state; a name that is new gets a tensor."""
         torch._foreach_copy_(self.params, self._split(point.to(self.params[0].dtype)))
@@ -160,9 +166,12 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 class Batch:
     """Weights of one group, manifold, shape, dtype and device."""
 
-    def __init__(self, manifold: Manifold, params: list[Tensor]) -> None:
+    def __init__(self, manifold: Manifold, params: list[Tensor], first: int = 0) -> None:
         self.manifold = manifold
         self.params = params
+        self.kind: Any = Stack
+        if is_sharded(params[0]):
+            self.kind = functools.partial(sharded().ShardedStack, first=first)
         self.stack: Stack | None = None
 
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[Stack]:
@@ -174,7 +183,7 @@ class Batch:
         for p in self.params:
             if p.grad is not None:
                 alike.setdefault(frozenset(state[p]), []).append(p)
-        stacks = [Stack(params, state) for params in alike.values()]
+        stacks = [self.kind(params, state) for params in alike.values()]
         whole = len(stacks) == 1 and len(stacks[0].params) == len(self.params)
         self.stack = stacks[0] if whole else None
         return stacks
@@ -193,10 +202,10 @@ class Plan:
             if manifold is None:
                 self.ordinary.append(p)
             else:
-                alike.setdefault((manifold, p.shape, p.dtype, p.device), []).append(p)
-        self.batches = [
-            Batch(key[0], part) for key, members in alike.items() for part in _parts(members)
-        ]
+                place = sharded().layout(p) if is_sharded(p) else None
+                alike.setdefault((manifold, p.shape, p.dtype, p.device, place), []).append(p)
+        parts = [(key[0], part) for key, ps in alike.items() for part in _parts(ps)]
+        self.batches = [Batch(manifold, part, i) for i, (manifold, part) in enumerate(parts)]
 
     def holds(self, params: list[Tensor]) -> bool:
         """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
@@ -215,7 +224,7 @@ def _marks(params: list[Tensor]) -> list[list[Any]]:
 def _parts(members: list[Tensor]) -> list[list[Tensor]]:
     """Like weights in equal parts whose temporary results stay in a processor's cache."""
     size = sum(p.nbytes for p in members)
-    cached = members[0].device.type == "cpu"
+    cached = members[0].device.type == "cpu" and not is_sharded(members[0])
     count = min(-(-size // _CACHED), len(members)) if cached and size > 0 else 1
     return [
         members[i * len(members) // count : (i + 1) * len(members) // count] for i in range(count)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of
-from torchmanifold.optim.groups import Plan, Stack, collect, is_sharded
+from torchmanifold.manifolds.record import is_sharded, stamp_sharded
+from torchmanifold.optim.groups import Plan, collect, sharded
 from torchmanifold.optim.rule import State, extended
 
 __all__ = ["ManifoldOptimizer", "require"]
@@ -36,7 +37,7 @@ def _require_rate(owner: object, lr: Any) -> None:
 class Move(NamedTuple):
     """A computed step of stacked weights that has not been made yet."""
 
-    stack: Stack
+    stack: Any  # Stack or ShardedStack
     point: Tensor
     state: State
     finite: Tensor | None  # (K,)
@@ -68,6 +69,9 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         choices, given = ("propagate", "skip", "raise"), options["nonfinite"]
         require(given in choices, self, "nonfinite", f"in {choices}", given)
 
+    def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:  # noqa: B027
+        """Refuse a weight on a manifold where the rule makes no sense."""
+
     @abstractmethod
     def _rule(
         self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
@@ -83,7 +87,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
 
         Raises:
             ValueError: for an option that makes no sense, or a model without parameters.
-            NotImplementedError: for sharded weights (DTensors) on a manifold.
+            NotImplementedError: for weights on a manifold that are sharded along two dimensions.
         """
         if isinstance(param_group, dict):
             params = param_group["params"]
@@ -94,15 +98,18 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             self._check({**self.defaults, **param_group})
         known = len(self.param_groups)
         super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
-            if is_sharded(p):
-                del self.param_groups[known:]
-                raise NotImplementedError(
-                    f"{type(self).__name__}: a weight of shape {tuple(p.shape)} is sharded (a "
-                    f"DTensor), and its manifold cannot be seen from a shard; leave constrained "
-                    f"modules out of fully_shard, or use an optimizer of torch.optim on weights "
-                    f'constrained with how="parametrized"'
-                )
+        shards = [p for p in self.param_groups[-1]["params"] if is_sharded(p)]
+        stamp_sharded(shards)
+        try:
+            for p in self.param_groups[-1]["params"]:
+                manifold = manifold_of(p)
+                if manifold is not None:
+                    self._accept(p, manifold, self.param_groups[-1])
+                    if is_sharded(p):
+                        sharded().layout(p)
+        except (NotImplementedError, ValueError):
+            del self.param_groups[known:]
+            raise
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -136,8 +143,10 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         ):
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
             self._plans = [Plan(params) for params in groups]
-            for plan in self._plans:
+            for group, plan in zip(self.param_groups, self._plans, strict=True):
                 for p, manifold in plan.manifolds.items():
+                    if manifold is not None:
+                        self._accept(p, manifold, group)
                     if old.get(p, manifold) != manifold:  # constrained or freed: it starts anew
                         self.state.pop(p, None)
 
@@ -149,7 +158,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                     with torch.autocast(stack.params[0].device.type, enabled=False):
                         yield self._compute(group, batch.manifold, stack)
 
-    def _compute(self, group: dict[str, Any], manifold: Manifold, stack: Stack) -> Move:
+    def _compute(self, group: dict[str, Any], manifold: Manifold, stack: Any) -> Move:
         if any(map(attrgetter("is_sparse"), stack.gradients())):
             raise RuntimeError(
                 f"{type(self).__name__}: a weight on {manifold!r} has a sparse gradient; "
@@ -176,7 +185,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             new["skipped"] = count + ~finite
         if half:
             new["master"] = y
-        return Move(stack, y, new, finite)
+        return Move(stack, *stack.spread(y, new, finite))
 
     def _refuse_nonfinite(self, moves: list[Move]) -> None:
         flags = [(m.stack.params, m.finite) for m in moves if m.finite is not None]
@@ -184,7 +193,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             if group["nonfinite"] == "raise":
                 for p in plan.ordinary:
                     if p.grad is not None:
-                        flags.append(([p], torch.isfinite(p.grad).all().reshape(1)))
+                        flags.append(([p], _all_finite(p.grad).reshape(1)))
         for params, finite in flags:
             bad = [tuple(p.shape) for p, ok in zip(params, finite.tolist(), strict=True) if not ok]
             if bad:
@@ -204,12 +213,13 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         yield
         for p, (old, state) in zip(params, before, strict=True):
             assert p.grad is not None
-            finite = torch.isfinite(p.grad).all()
-            p.copy_(torch.where(finite, p, old))
+            finite = _all_finite(p.grad)
+            _local(p).copy_(torch.where(finite, _local(p), _local(old)))
             for name, value in self.state[p].items():
                 # PyTorch keeps step counts on the host, where no device may be asked.
                 if name != "skipped" and isinstance(value, Tensor) and value.device == p.device:
-                    value.copy_(torch.where(finite, value, state.get(name, 0)))
+                    kept = _local(state[name]) if name in state else 0
+                    _local(value).copy_(torch.where(finite, _local(value), kept))
             count = self.state[p].get("skipped", torch.zeros((), device=p.device))
             self.state[p]["skipped"] = count + ~finite
 
@@ -254,6 +264,15 @@ def _master(manifold: Manifold, x: Tensor, master: Tensor | None) -> Tensor:
 
 def _finite(x: Tensor) -> Tensor:
     return torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x)
+
+
+def _all_finite(x: Tensor) -> Tensor:
+    finite = torch.isfinite(x).all()
+    return finite.full_tensor() if is_sharded(finite) else finite  # type: ignore[attr-defined]
+
+
+def _local(x: Tensor) -> Tensor:
+    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
 
 
 def _where(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
