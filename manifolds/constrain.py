@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from torchmanifold.manifolds.combinators import Blocks, Flattened, Transposed
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.record import constrained, manifold_of, record, recorded, strike
-from torchmanifold.manifolds.trivialization import Trivialization, check_tensor
+from torchmanifold.manifolds.trivialization import Trivialization, check_tensor, is_sharded
 from torchmanifold.parametrize import (
     is_parametrized,
     register_parametrization,
@@ -82,6 +82,8 @@ def constrain(
                 f"constrain: {name!r} of {type(module).__name__} is not initialized yet; run the "
                 "module once, so that its lazy parameters get their shapes, and constrain it then"
             )
+        if is_sharded(weight):
+            raise ValueError(f"{where} is sharded already; constrain it before fully_shard")
         try:
             fitted = _fit(module, name, manifold, weight, blocks, flatten)
             fitted.dim(tuple(weight.shape))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -69,11 +69,19 @@ class QR(Retraction):
 class NewtonSchulz(Retraction):
     """`steps` cubic Newton-Schulz steps from `x + v`: products only, approximately feasible.
 
-    With `e` the spectral norm of `v`, one step leaves a residual of about `3 e^4 / 4`; the
-    iteration needs `e < 1.41`. With one step this is the update of POGO (arXiv 2602.14656).
+    With `e` the spectral norm of `v`, one step leaves a residual of about `3 e^4 / 4`, and each
+    further one squares it. The iteration would diverge from `e = 1.41` on, so a longer `v` than
+    1/2 is shortened to that, on the device: in the norm `||v'v||_F^(1/2)`, which is at least `e`.
+    A tangent vector of any length from a point of the manifold so leads to `||x'x - I||_2` of at
+    most 0.05 with one step, 0.0016 with two and, but for rounding, 2e-6 with three.
+
+    With one step and `v` short this is the update of POGO (arXiv 2602.14656).
     """
 
     steps: int = 2
+
+    #: the longest tangent vector that is not shortened
+    longest: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
         """Refuse a step count that is no positive integer."""

@@ -8,7 +8,6 @@ Parameters carry a stamp for quick finding; it is written again whenever it may 
 from __future__ import annotations
 
 import copy
-import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +17,12 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.trivialization import Trivialization, check_point
+from torchmanifold.manifolds.trivialization import Trivialization, check_point, is_sharded
 from torchmanifold.parametrize import is_parametrized
 
 __all__ = [
     "constrained",
     "is_constrained",
-    "is_sharded",
     "manifold_of",
     "record",
     "recorded",
@@ -91,13 +89,6 @@ def stamp(model: nn.Module) -> None:
     """Write the record of each module in `model` onto its parameters."""
     for module in model.modules():
         _stamp(module)
-
-
-def is_sharded(tensor: Any) -> bool:
-    """Is it a DTensor?"""
-    # Where there is one, its module has been imported; importing it here takes long.
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def stamp_sharded(parameters: list[Tensor]) -> None:

@@ -35,6 +35,7 @@ from torchmanifold.manifolds.linalg import (
     sym,
 )
 from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.maps.orthonormal import shortened
 
 __all__ = ["Stiefel"]
 
@@ -103,7 +104,7 @@ def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def newton_schulz(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """The row of `NewtonSchulz`."""
     assert isinstance(M.retraction, NewtonSchulz)
-    return maps.newton_schulz(x + v, M.retraction.steps)
+    return maps.newton_schulz(x + shortened(v, M.retraction.longest), M.retraction.steps)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +12,29 @@ from torch import Tensor, nn
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.parametrize import ParametrizationList
 
-__all__ = ["Trivialization", "check_point", "check_tensor", "rebase_"]
+__all__ = ["Trivialization", "check_point", "check_tensor", "is_sharded", "rebase_"]
 
 # How far from the manifold an assigned value may be, in units of `Manifold.tolerance`: what
 # other people's orthogonalizations leave in float32 is let in, another matrix is not.
 _SLACK = 100
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Is it a DTensor?"""
+    # Where there is one, its module has been imported; importing it here takes long.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def _whole(tensor: Any) -> Tensor:
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
+
+
+def _write(tensor: Any, value: Tensor) -> None:
+    if is_sharded(tensor):
+        distribute = sys.modules["torch.distributed.tensor"].distribute_tensor
+        value = distribute(value, tensor.device_mesh, tensor.placements)
+    tensor.copy_(value)
 
 
 def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
@@ -174,13 +194,14 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         v, M = parametrizations.original, trivialization.manifold
         old = trivialization.base.clone()
         # By the retraction itself: what is shorter need not mend the rounding of the base.
-        new = _in_full_precision(M.retract, old, _in_full_precision(M.coordinates, old, v))
+        moved = _in_full_precision(M.coordinates, old, _whole(v))
+        new = _in_full_precision(M.retract, old, moved)
         state = optimizer.state.get(v, {}) if optimizer is not None else {}
         for name in _FIRST_MOMENTS:
             moment = state.get(name)
             if isinstance(moment, Tensor) and moment.shape == v.shape:
-                carried = M.carry(old, new, M.coordinates(old, moment))
-                moment.copy_(M.inverse_coordinates(new, carried))
+                carried = M.carry(old, new, M.coordinates(old, _whole(moment)))
+                _write(moment, M.inverse_coordinates(new, carried))
         trivialization.base.copy_(new)
         v.zero_()
     return module

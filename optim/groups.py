@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of, stamp
-from torchmanifold.manifolds.record import is_sharded
+from torchmanifold.manifolds.trivialization import is_sharded
 from torchmanifold.optim.rule import State
 
 __all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold, manifold_of
-from torchmanifold.manifolds.record import is_sharded, stamp_sharded
+from torchmanifold.manifolds.record import stamp_sharded
+from torchmanifold.manifolds.trivialization import is_sharded
 from torchmanifold.optim.groups import Plan, collect, sharded
 from torchmanifold.optim.rule import State, extended
 

@@ -51,9 +51,9 @@ class ShardedStack:
     """
 
     def __init__(
-        self, params: list[Tensor], state: MutableMapping[Tensor, Any], first: int = 0
+        self, params: list[Any], state: MutableMapping[Tensor, Any], first: int = 0
     ) -> None:
-        self.weights: list[Any] = params
+        self.weights = params  # DTensors
         self.params: list[Tensor] = [p.to_local() for p in self.weights]
         self.states: list[dict[str, Any]] = [state[p] for p in params]
         self.shape: tuple[int, ...] = tuple(params[0].shape)

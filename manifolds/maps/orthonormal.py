@@ -148,6 +148,23 @@ def is_long(v: Tensor) -> bool:
     return single and reads_values(v) and not everywhere(frobenius(v) <= 10)
 
 
+def shortened(v: Tensor, longest: float) -> Tensor:
+    """`v`, scaled down to a norm `||v'v||_F^(1/2)` of `longest` where it is longer.
+
+    That norm is at least the spectral norm and at most the Frobenius norm, of which on the CPU a
+    look is enough to see that most steps are short.
+    """
+    if reads_values(v) and everywhere(frobenius(v) <= longest):
+        return v
+    # Of what is divided by its largest entry the Gram matrix cannot overflow.
+    scale = v.detach().abs().amax((-2, -1), keepdim=True).clamp_min(longest)
+    unit = v / scale
+    square = frobenius(adjoint(unit) @ unit)[..., None, None]
+    long = square * scale**2 > longest**2
+    # Where it is not long, a square root at zero would have no derivative.
+    return torch.where(long, unit * longest / torch.where(long, square, 1.0).sqrt(), v)
+
+
 def _svd_polar(z: Tensor) -> _SVD:
     u, s, vh = svd(z)
     return newton_schulz_step(u @ vh), s, adjoint(vh)

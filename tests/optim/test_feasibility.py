@@ -1,5 +1,6 @@
 """Weights stay on their manifolds: after many steps, huge steps, in bfloat16."""
 
+import importlib
 import math
 
 import pytest
@@ -87,6 +88,72 @@ def test_newton_schulz_within_its_bound(steps):
     manifold = tm.Stiefel(retraction=tm.NewtonSchulz(steps))
     x = wander(manifold, (64, 32), [0.01 if steps == 1 else 0.1], 1000)
     assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize(("steps", "bound"), [(1, 0.05), (2, 1.6e-3), (3, 3e-6)])
+@pytest.mark.parametrize("shape", [(8, 4), (32, 32), (16, 1)], ids=label)
+def test_newton_schulz_shortens_what_is_long(shape, steps, bound):
+    """Steps of any length, also of rank one and along what is normal to the manifold."""
+    manifold = tm.Stiefel(retraction=tm.NewtonSchulz(steps))
+    generator = torch.Generator().manual_seed(0)
+    rates = torch.tensor([0.1, 1.0, 1e2, 1e4, 1e30])[:, None, None]
+    x, eye = manifold.random(5, *shape, generator=generator), torch.eye(shape[-1])
+    for i in range(300):
+        gradients = (
+            torch.randn(5, *shape, generator=generator),
+            torch.linspace(1, 2, shape[0])[:, None] * x * torch.arange(1, shape[1] + 1),
+            torch.randn(5, shape[0], 1, generator=generator) * torch.ones(1, shape[1]),
+        )
+        start = manifold.project(x) if steps == 1 else x
+        v = -rates * manifold.tangent(start, gradients[i % 3])
+        x = manifold.retract(start, v)
+        assert torch.linalg.matrix_norm(x.mT @ x - eye, ord=2).max() <= bound
+
+
+def test_a_shortened_step_keeps_its_direction():
+    manifold = tm.Stiefel(retraction=tm.NewtonSchulz(2))
+    x = manifold.random(8, 3, dtype=torch.float64)
+    v = manifold.random_tangent(x)
+    v = 0.5 * v / torch.linalg.matrix_norm(v.mT @ v).sqrt()
+    y = manifold.retract(x, v)
+    assert not torch.allclose(y, x)
+    for size in (1.0001, 10.0, 1e4):
+        assert torch.allclose(manifold.retract(x, size * v), y, rtol=0, atol=1e-14)
+
+
+def test_short_steps_of_newton_schulz_are_not_touched():
+    x = tm.Stiefel().random(3, 16, 8)
+    v = tm.Stiefel().tangent(x, torch.randn(3, 16, 8))
+    v = v / torch.linalg.matrix_norm(v.mT @ v, keepdim=True).sqrt() * torch.tensor(0.499)
+    assert torch.linalg.matrix_norm(v).min() > 0.5
+    for steps in (1, 2):
+        y = tm.Stiefel(retraction=tm.NewtonSchulz(steps)).retract(x, v)
+        assert torch.equal(y, tm.maps.newton_schulz(x + v, steps))
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3, 3.0, 1e3])
+def test_newton_schulz_has_derivatives_at_every_length(size):
+    manifold = tm.Stiefel(retraction=tm.NewtonSchulz(2))
+    x = manifold.random(5, 3, dtype=torch.float64)
+    v = size * manifold.random_tangent(x)
+    v.requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: manifold.retract(x, v), v, eps=1e-6 * max(1, size))
+    assert torch.autograd.gradgradcheck(
+        lambda v: manifold.retract(x, v), v, eps=1e-6 * max(1, size)
+    )
+
+
+def test_newton_schulz_reads_no_value_on_an_accelerator(monkeypatch):
+    """There the mask decides, and decides the same."""
+    orthonormal = importlib.import_module("torchmanifold.manifolds.maps.orthonormal")
+    manifold = tm.Stiefel(retraction=tm.NewtonSchulz(2))
+    x = manifold.random(4, 8, 4)
+    v = manifold.tangent(x, torch.randn(4, 8, 4)) * torch.tensor([0, 1e-3, 1, 1e4])[:, None, None]
+    with_values = manifold.retract(x, v)
+    monkeypatch.setattr(orthonormal, "reads_values", lambda v: False)
+    monkeypatch.setattr(orthonormal, "everywhere", None)
+    assert torch.equal(manifold.retract(x, v), with_values)
+    assert torch.equal(manifold.retract(x[:2], v[:2]), tm.maps.newton_schulz((x + v)[:2], 2))
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,23 @@ def train(net, optimizer, steps, start=0, share=(0, 1)):
         optimizer.step()
 
 
+def feed(net, optimizer, steps, start=0):
+    """Steps along the same gradients, whoever holds them."""
+    for i in range(start, start + steps):
+        generator = torch.Generator().manual_seed(i)
+        for p in net.parameters():
+            grad = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            p.grad = grad
+            if isinstance(p, DTensor):
+                p.grad = distribute_tensor(grad, p.device_mesh, p.placements)
+        optimizer.step()
+
+
 def whole(tensor):
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def alike(net, other, tolerance=1e-10):
+def alike(net, other, tolerance=1e-11):
     pairs = zip(net.named_parameters(), other.parameters(), strict=True)
     for (name, p), q in pairs:
         error = (whole(p) - whole(q)).detach().abs().max()
@@ -89,12 +101,20 @@ def alike(net, other, tolerance=1e-10):
 
 def a_step_is_the_step_of_one_process(rank, world):
     for ours, options in OPTIMIZERS:
-        for take in (lambda net: net, lambda net: net.parameters(), tm.optim.param_groups):
-            alone, together = Net(), sharded(Net())
-            train(alone, ours(alone, **options), 4)
-            train(together, ours(take(together), **options), 4, share=(rank, world))
-            alike(together, alone)
-            assert tm.Stiefel().residual(together.like[0].weight.full_tensor()) < 1e-12
+        alone, together = Net(), sharded(Net())
+        feed(alone, ours(alone, **options), 4)
+        feed(together, ours(together, **options), 4)
+        alike(together, alone)
+        assert tm.Stiefel().residual(together.like[0].weight.full_tensor()) < 1e-12
+
+
+def training_is_that_of_one_process(rank, world):
+    """Also where the optimizer was not given the model."""
+    for take in (lambda net: net, lambda net: net.parameters(), tm.optim.param_groups):
+        alone, together = Net(), sharded(Net())
+        train(alone, SGD(alone, lr=0.1, momentum=0.9), 3)
+        train(together, SGD(take(together), lr=0.1, momentum=0.9), 3, share=(rank, world))
+        alike(together, alone)
 
 
 def sharded_by_columns(rank, world):
@@ -135,7 +155,7 @@ def state_is_sharded_and_a_run_goes_on(rank, world):
     for ours, options in OPTIMIZERS:
         net = sharded(Net())
         optimizer = ours(net, **options)
-        train(net, optimizer, 3, share=(rank, world))
+        feed(net, optimizer, 3)
         for p in net.parameters():
             for value in optimizer.state[p].values():
                 if value.ndim == p.ndim:
@@ -146,7 +166,7 @@ def state_is_sharded_and_a_run_goes_on(rank, world):
         torch.save((net.state_dict(), optimizer.state_dict()), saved)
         gathered = StateDictOptions(full_state_dict=True, cpu_offload=True)
         full = copy.deepcopy(get_optimizer_state_dict(net, optimizer, options=gathered))
-        train(net, optimizer, 3, start=3, share=(rank, world))
+        feed(net, optimizer, 3, start=3)
 
         saved.seek(0)
         weights, state = torch.load(saved, weights_only=True)
@@ -154,13 +174,13 @@ def state_is_sharded_and_a_run_goes_on(rank, world):
         resumed = ours(again, **options)
         again.load_state_dict(weights)
         resumed.load_state_dict(state)
-        train(again, resumed, 3, start=3, share=(rank, world))
+        feed(again, resumed, 3, start=3)
         alike(again, net, tolerance=0)
 
         # What all processes hold together is what one holds.
         alone = Net()
         single = ours(alone, **options)
-        train(alone, single, 3)
+        feed(alone, single, 3)
         for name, p in alone.named_parameters():
             if rank == 0:
                 assert full["state"][name].keys() == single.state[p].keys()
@@ -179,7 +199,7 @@ def nothing_is_euclidean(rank, world):
         optimizer = SGD([p for p in net.parameters()], lr=0.1)
         train(net, optimizer, 2, share=(rank, world))
         assert tm.Stiefel().residual(net.like[0].weight.full_tensor()) < 1e-12
-    plain = sharded(nn.Linear(4, 4))
+    plain = fully_shard(nn.Linear(4, 4))
     plain(torch.ones(1, 4)).sum().backward()
     torch.optim.SGD(plain.parameters(), lr=0.1).step()
 
@@ -251,11 +271,39 @@ def two_sharded_dimensions_are_refused(rank, world):
         SGD(layer, lr=0.1)
 
 
+def the_dial(rank, world):
+    """The coordinates of a parametrized weight are sharded, its base is not."""
+    nets = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        nets.append(nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 1)).double())
+        tm.constrain(nets[-1][0], "weight", tm.Stiefel())
+    fully_shard(nets[1])
+    for net, (part, parts) in zip(nets, ((0, 1), (rank, world)), strict=True):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+        tm.optim.rebase_every(net, optimizer, steps=2)
+        for i in range(5):
+            optimizer.zero_grad()
+            x = torch.randn(6, 7, generator=torch.Generator().manual_seed(i)).double()
+            net(x.chunk(parts)[part]).square().mean().backward()
+            optimizer.step()
+    original = nets[1][0].parametrizations.weight.original
+    assert isinstance(original, DTensor) and (original.full_tensor() != 0).any()
+    alike(nets[1], nets[0])
+    bases = [net[0].parametrizations.weight[0].base for net in nets]
+    assert torch.allclose(*bases, rtol=0, atol=1e-12)
+
+
+def too_late(rank, world):
+    layer = fully_shard(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match="constrain it before fully_shard"):
+        tm.constrain(layer, "weight", tm.Stiefel(), how="riemannian")
+
+
 def data_parallel(rank, world):
     alone, net = Net(), DistributedDataParallel(Net())
-    train(alone, Adam(alone, lr=0.05), 3)
-    optimizer = Adam(net, lr=0.05)
-    net.first = net.module.first
+    train(alone, SGD(alone, lr=0.1, momentum=0.9), 3)
+    optimizer = SGD(net, lr=0.1, momentum=0.9)
     train(net, optimizer, 3, share=(rank, world))
     alike(net.module, alone)
     with pytest.raises(RuntimeError, match="would move a weight of shape"):
@@ -264,6 +312,7 @@ def data_parallel(rank, world):
 
 CHECKS = [
     a_step_is_the_step_of_one_process,
+    training_is_that_of_one_process,
     sharded_by_columns,
     each_process_moves_its_share,
     state_is_sharded_and_a_run_goes_on,
@@ -273,6 +322,8 @@ CHECKS = [
     half_precision_has_a_sharded_master,
     two_sharded_dimensions_are_refused,
     data_parallel,
+    the_dial,
+    too_late,
 ]
 
 
