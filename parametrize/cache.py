@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from torchmanifold.parametrize.chain import ParametrizationList
+from torchmanifold.parametrize.watch import Watch
 
 _current: ContextVar[Cache | None] = ContextVar("torchmanifold_cache", default=None)
 _steps = 0
@@ -237,9 +238,10 @@ class Cache:
         for peer in chains:
             peer.check_write()
         stacked = _evaluate_stacked(chains)
-        graph = _Graph(stacked)
+        graph, watch = _Graph(stacked), Watch()
+        watch.set(stacked)
         for peer, value in zip(chains, stacked.unbind(0), strict=True):
-            peer.watch_write(value)
+            peer.watch_write(watch)
             self.entries[peer, *mode] = _Entry(peer, value, graph)
         return self.entries[chain, *mode].value
 

@@ -125,9 +125,9 @@ class ParametrizationList(nn.ModuleList):
                 arguments = (link(*arguments),)
         return arguments[0]
 
-    def watch_write(self, value: Tensor) -> None:
-        """Remember ``value`` as handed out."""
-        self._watch.set(value)
+    def watch_write(self, watch: Watch) -> None:
+        """Remember a value as handed out, of which ``watch`` sees the writes."""
+        self._watch.share(watch)
 
     def _forget(self) -> None:
         """Let go of the values handed out: a write to one of them is no concern any more."""
@@ -191,6 +191,7 @@ class ParametrizationList(nn.ModuleList):
             self._check_assigned(new)
             if before.changed():
                 ownership.refuse_shared(self.links(), originals)
+                ownership.moved(self)
             tensors = [new] if self.is_tensor else new
             for name, tensor in zip(self.original_names(), tensors, strict=True):
                 if name in self._parameters or name in self._buffers:

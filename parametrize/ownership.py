@@ -1,7 +1,8 @@
 """Who else uses a tensor or a map, so that none of them computes with something else unnoticed.
 
-The lists in use are known by a weak set, the one global state of this package beside the current
-cache and the count of optimizer steps.  Copies of a module enter their own lists.
+The lists in use are known by a weak set, and those whose maps an assignment has moved by another:
+the global state of this package beside the current cache and the count of optimizer steps.  Copies
+of a module enter their own lists.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torchmanifold.parametrize.chain import ParametrizationList
 
 _alive: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
+_moved: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
 
 
 def enroll(chain: ParametrizationList) -> None:
@@ -144,3 +146,39 @@ def _refuse_replaced(optimizer: torch.optim.Optimizer, *_: Any) -> None:
                     f"by one of shape {tuple(new.shape)}, which it would never move. Add the new "
                     "ones with `optimizer.add_param_group`, or build the optimizer afterwards."
                 )
+
+
+def moved(chain: ParametrizationList) -> None:
+    """Remember that the maps of ``chain`` changed, so that its originals have another meaning."""
+    _moved.add(chain)
+    _watch_moments()
+
+
+@functools.cache
+def _watch_moments() -> None:
+    register_optimizer_step_pre_hook(_warn_of_moments)
+
+
+def _warn_of_moments(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    if torch.compiler.is_dynamo_compiling() or not _moved:
+        return
+    known = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+    for chain in list(_moved):
+        held = [tensor for tensor in chain.originals() if id(tensor) in known]
+        if not held:
+            continue
+        _moved.discard(chain)
+        moments = [
+            value
+            for tensor in held
+            for value in optimizer.state.get(tensor, {}).values()
+            if isinstance(value, Tensor) and value.shape == tensor.shape
+        ]
+        if any(bool(moment.any()) for moment in moments):
+            warnings.warn(
+                f"{type(optimizer).__name__} goes on with moments from before the assignment to "
+                f"{chain.tensor_name!r}, and its map has moved since: they would carry the new "
+                "value along. Drop them when you assign: `optimizer.state.pop(module."
+                f"parametrizations.{chain.tensor_name}.{chain.original_names()[0]}, None)`.",
+                stacklevel=3,
+            )

@@ -38,6 +38,10 @@ class Watch:
             source = value if value._base is None else value._base
             self.last = alias, value._version, id(source)
 
+    def share(self, other: Watch) -> None:
+        """Watch what ``other`` watches: another part of the same tensor, with one counter."""
+        self.last = other.last
+
     def clear(self) -> None:
         """Watch nothing."""
         self.last = None
