@@ -6,6 +6,7 @@ command in them must exist: make targets, options of the command line, extras, f
 """
 
 import configparser
+import csv
 import doctest
 import importlib
 import pkgutil
@@ -114,7 +115,7 @@ def _commands(document: Path) -> list[tuple[int, list[str]]]:
     for block in _blocks(document):
         if block.language != "sh":
             continue
-        for offset, line in enumerate(block.body.splitlines(), start=1):
+        for offset, line in enumerate(block.body.replace("\\\n", "").splitlines(), start=1):
             # A command may stand behind settings of the environment: A=b make test.
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -186,6 +187,22 @@ def test_the_orders_in_the_guide_are_those_of_the_tables() -> None:
                 row = known.setdefault((kind.__name__, metric.__name__), {})
                 row[retraction.__name__] = order
     assert told == known
+
+
+def test_the_tables_of_recurrent_networks_are_those_measured() -> None:
+    page = (ROOT / "docs" / "recurrent.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^% (docs/measured/rnn/\S+)\n\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert tables
+    for folder, table in tables:
+        with (ROOT / folder / "summary.csv").open(encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
+        found = [
+            f"| `{row['method']}` | {float(row['lr']):g} | {float(row['gap']):.2g} | "
+            f"{float(row['accuracy']):.3f} | {float(row['residual_largest'] or 'nan'):.1e} | "
+            f"{float(row['ms_per_step']):.1f} |".replace("nan", "")
+            for row in rows
+        ]
+        assert table.splitlines()[2:] == found, folder
 
 
 def test_every_module_is_in_the_reference() -> None:
