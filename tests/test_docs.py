@@ -189,20 +189,56 @@ def test_the_orders_in_the_guide_are_those_of_the_tables() -> None:
     assert told == known
 
 
+def _recurrent(folder: str) -> dict[str, dict[str, str]]:
+    """The rows of a comparison of recurrent networks at the chosen rates, by method."""
+    summary = ROOT / "docs" / "measured" / "rnn" / folder / "summary.csv"
+    with summary.open(encoding="utf-8") as file:
+        return {row["method"]: row for row in csv.DictReader(file) if row["chosen"] == "True"}
+
+
 def test_the_tables_of_recurrent_networks_are_those_measured() -> None:
     page = (ROOT / "docs" / "recurrent.md").read_text(encoding="utf-8")
-    tables = re.findall(r"^% (docs/measured/rnn/\S+)\n\n((?:\|.*\n)+)", page, re.MULTILINE)
-    assert tables
+    tables = re.findall(r"^% docs/measured/rnn/(\S+)\n\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert len(tables) == 5
     for folder, table in tables:
-        with (ROOT / folder / "summary.csv").open(encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
         found = [
-            f"| `{row['method']}` | {float(row['lr']):g} | {float(row['gap']):.2g} | "
+            f"| `{method}` | {float(row['lr']):g} | {float(row['gap']):.2g} | "
             f"{float(row['accuracy']):.3f} | {float(row['residual_largest'] or 'nan'):.1e} | "
             f"{float(row['ms_per_step']):.1f} |".replace("nan", "")
-            for row in rows
+            for method, row in _recurrent(folder).items()
         ]
         assert table.splitlines()[2:] == found, folder
+
+
+def test_what_the_guide_to_recurrent_networks_claims() -> None:
+    copying, digits, mnist = map(_recurrent, ("copy-200", "digits", "mnist-196"))
+
+    def overlap(rows: dict[str, dict[str, str]], *methods: str) -> bool:
+        lows = [float(rows[method]["gap_smallest"]) for method in methods]
+        return max(lows) <= min(float(rows[method]["gap_largest"]) for method in methods)
+
+    def times(rows: dict[str, dict[str, str]], what: str, one: str, other: str) -> float:
+        return float(rows[one][what]) / float(rows[other][what])
+
+    baseline = float(copying["exp"]["baseline"])
+    ours = ("exp", "cayley", "riemannian-rmsprop")
+    orthogonal = (*ours, "geotorch", "torch-orthogonal")
+    assert all(float(copying[method]["gap"]) < baseline / 50 for method in orthogonal)
+    assert all(float(copying[method]["gap"]) > 0.99 * baseline for method in ("lstm", "rnn"))
+    assert all(9.95 < times(copying, "gap", "modrelu", method) < 26 for method in orthogonal)
+    modrelu = set(digits) - {"geotorch-tanh", "lstm", "rnn"}
+    assert max(modrelu, key=lambda method: float(digits[method]["gap"])) == "modrelu"
+    assert overlap(copying, *ours) and overlap(mnist, "exp", "cayley")
+    for retraction in ("exp", "cayley"):
+        assert overlap(digits, *(f"{retraction}{every}" for every in ("", "-every100", "-every1")))
+    assert overlap(digits, "exp", "cayley", "riemannian-sgd")
+    assert min(digits, key=lambda method: float(digits[method]["gap"])) == "riemannian-sgd"
+    assert 2.7 < times(digits, "gap", "geotorch-tanh", "geotorch") < 3
+    for folder in ("copy-200", "digits", "mnist-196", "mnist-784", "time-784"):
+        rows = _recurrent(folder)
+        assert 0.49 < times(rows, "ms_per_step", "cayley", "geotorch") < 0.67
+        kept = [name for name in rows if name.startswith(("exp", "cayley", "riemannian"))]
+        assert all(float(rows[name]["residual_largest"]) < 2e-6 for name in kept)
 
 
 def test_every_module_is_in_the_reference() -> None:
