@@ -78,6 +78,11 @@ def check_input(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
 
 def check_state(hx: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """The shape `(layers * directions, batch, hidden_size)`, unbatched without the batch."""
+    if not isinstance(hx, Tensor):
+        raise TypeError(
+            f"OrthogonalRNN: hx must be a tensor of shape {shape}, got a {type(hx).__name__}; "
+            f"only an LSTM has a pair of states"
+        )
     if tuple(hx.shape) != shape:
         raise RuntimeError(
             f"OrthogonalRNN: expected hx of shape {shape} (num_layers * directions, "

@@ -334,6 +334,8 @@ def test_bad_dtypes_and_packed_states():
         rnn(torch.zeros(4, 2, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match="hx dtype"):
         rnn(torch.zeros(4, 2, 3), torch.zeros(1, 2, 5, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"hx must be a tensor of shape \(1, 2, 5\), got a tuple"):
+        rnn(torch.zeros(4, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
     packed = pack_sequence([torch.zeros(2, 3), torch.zeros(3, 3)], enforce_sorted=False)
     with pytest.raises(RuntimeError, match=r"hx of shape \(1, 2, 5\)"):
         rnn(packed, torch.zeros(1, 1, 5))
