@@ -95,7 +95,8 @@ def _pieces(settings: Settings) -> Iterator[Piece]:
 
 
 def _step(name: str, settings: Settings, shape: tuple[int, int, int]) -> Work:
-    x = tm.Stiefel().random(*shape, device=settings.device)
+    # As a layer keeps its weight: what comes from a factorization has its columns in a row.
+    x = tm.Stiefel().random(*shape, device=settings.device).contiguous()
     gradients = [spread_out(*shape, norm=1, device=settings.device) for _ in range(4)]
     targets = dict(zip(COLUMNS, TARGETS.get(shape, ()), strict=False))
     separate, ones, stacked = list(x), list(x.unsqueeze(1)), [x]

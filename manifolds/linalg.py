@@ -112,7 +112,9 @@ def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: floa
 
 def gram_excess(x: Tensor) -> Tensor:
     """`x'x - I`."""
-    return add_product(eye_like(x), x.mH, x, beta=-1)
+    gram = x.mH @ x
+    gram.diagonal(dim1=-2, dim2=-1).sub_(1)
+    return gram
 
 
 def _double(x: Tensor) -> Tensor:

@@ -125,13 +125,9 @@ class Stack:
             and all(all(map(is_, map(dict.get, self.states, repeat(n)), r)) for n, r in self.rows)
         )
 
-    def gradients(self) -> list[Any]:
-        """The gradient of each weight."""
-        return list(map(attrgetter("grad"), self.params))
-
-    def gather(self) -> tuple[Tensor, Tensor, State]:
+    def gather(self, grads: list[Tensor]) -> tuple[Tensor, Tensor, State]:
         """The weights, their gradients and their state."""
-        return _stacked(self.params), _stacked(self.gradients()), dict(self.tensors)
+        return _stacked(self.params), _stacked(grads), dict(self.tensors)
 
     def spread(
         self, y: Tensor, state: State, finite: Tensor | None
@@ -174,18 +170,22 @@ class Batch:
             self.kind = functools.partial(sharded().ShardedStack, first=first)
         self.stack: Stack | None = None
 
-    def stacks(self, state: MutableMapping[Tensor, Any]) -> list[Stack]:
-        """The weights that have gradients, stacked; by themselves those that are new."""
-        if self.stack is not None and self.stack.is_intact(state):
-            if all(g is not None for g in self.stack.gradients()):
-                return [self.stack]
-        alike: dict[frozenset[str], list[Tensor]] = {}
-        for p in self.params:
-            if p.grad is not None:
-                alike.setdefault(frozenset(state[p]), []).append(p)
-        stacks = [self.kind(params, state) for params in alike.values()]
-        whole = len(stacks) == 1 and len(stacks[0].params) == len(self.params)
-        self.stack = stacks[0] if whole else None
+    def stacks(self, state: MutableMapping[Tensor, Any]) -> list[tuple[Stack, list[Any]]]:
+        """The weights that have gradients, stacked, and these; by themselves those that are new."""
+        grads = list(map(attrgetter("grad"), self.params))
+        if self.stack is not None and all(g is not None for g in grads):
+            if self.stack.is_intact(state):
+                return [(self.stack, grads)]
+        alike: dict[frozenset[str], list[int]] = {}
+        for i, p in enumerate(self.params):
+            if grads[i] is not None:
+                alike.setdefault(frozenset(state[p]), []).append(i)
+        stacks = [
+            (self.kind([self.params[i] for i in which], state), [grads[i] for i in which])
+            for which in alike.values()
+        ]
+        whole = len(stacks) == 1 and len(stacks[0][1]) == len(self.params)
+        self.stack = stacks[0][0] if whole else None
         return stacks
 
 

@@ -154,18 +154,20 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def _moves(self) -> Iterator[Move]:
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             for batch in plan.batches:
-                for stack in batch.stacks(self.state):
+                for stack, grads in batch.stacks(self.state):
                     # Autocast would run the products in half precision and leave the manifold.
                     with torch.autocast(stack.params[0].device.type, enabled=False):
-                        yield self._compute(group, batch.manifold, stack)
+                        yield self._compute(group, batch.manifold, stack, grads)
 
-    def _compute(self, group: dict[str, Any], manifold: Manifold, stack: Any) -> Move:
-        if any(map(attrgetter("is_sparse"), stack.gradients())):
+    def _compute(
+        self, group: dict[str, Any], manifold: Manifold, stack: Any, grads: list[Tensor]
+    ) -> Move:
+        if any(map(attrgetter("is_sparse"), grads)):
             raise RuntimeError(
                 f"{type(self).__name__}: a weight on {manifold!r} has a sparse gradient; "
                 f"make the layer with sparse=False"
             )
-        x, egrad, state = stack.gather()
+        x, egrad, state = stack.gather(grads)
         half = x.dtype in _HALF
         if half:
             x, egrad = _master(manifold, x, state.pop("master", None)), egrad.float()

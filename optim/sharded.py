@@ -76,10 +76,6 @@ class ShardedStack:
         """Whether it can serve in another step: it reads the state only once."""
         return False
 
-    def gradients(self) -> list[Any]:
-        """The gradient of each weight."""
-        return [p.grad for p in self.weights]
-
     def _exchange(self, parts: list[Tensor], sizes: list[int]) -> list[Tensor]:
         """Send a flat tensor to each process, and get one of the given size from each."""
         if self.group is None:
@@ -89,11 +85,11 @@ class ShardedStack:
         dist.all_to_all_single(got, sent, sizes, [part.numel() for part in parts], self.group)
         return list(got.split(sizes))
 
-    def gather(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def gather(self, grads: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The weights that this process owns, whole, with their gradients and state."""
         own = self.owned[self.rank]
         placements = self.weights[0].placements
-        grads = [g.redistribute(placements=placements).to_local() for g in self.gradients()]
+        grads = [g.redistribute(placements=placements).to_local() for g in grads]
         rows, numbers = {"x": torch.stack(self.params), "egrad": torch.stack(grads)}, {}
         for name in list(self.states[0]):
             values = [s[name] for s in self.states]

@@ -257,7 +257,8 @@ def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
     as are needed, then a second pass. The constants are those of rank one, the worst.
     """
     level = _may_be_left(z)
-    lower = eye_like(z) / 2 - torch.ones_like(eye_like(z)).triu()
+    lower = torch.full(2 * z.shape[-1:], -1, dtype=z.dtype, device=z.device).triu_()
+    lower.diagonal().fill_(-0.5)
     change = excess * lower  # -U
     if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
         return add_product(z, z, change)
