@@ -170,6 +170,10 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
             fontsize=6.5,
             color="0.35",
         )
+    if panel.y == "gradient":
+        # A norm that stays is to look like one: never less than two decades.
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(low, high / 100), high)
     if "baseline" in rows and panel.y == "gap":
         baseline = rows["baseline"].iloc[0]
         for level, words in ((baseline, "without memory"), (SOLVED * baseline, "a tenth")):
