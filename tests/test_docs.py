@@ -135,9 +135,9 @@ def _check_make(arguments: list[str]) -> None:
 def _check_torchmanifold(arguments: list[str]) -> None:
     """The command and its options exist; their values are not looked at."""
     command: click.Command = cli.cli
-    if not arguments[0].startswith("-"):
-        assert arguments[0] in cli.cli.commands, f"the commands are {list(cli.cli.commands)}"
-        command, arguments = cli.cli.commands[arguments[0]], arguments[1:]
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        assert arguments[0] in command.commands, f"the commands are {list(command.commands)}"
+        command, arguments = command.commands[arguments[0]], arguments[1:]
     context = click.Context(command, info_name=command.name)
     command.make_parser(context).parse_args(list(arguments))
 
