@@ -355,9 +355,10 @@ class ParametrizationList(nn.ModuleList):
                 "tensor instead (`plain_state_dict` of the saved model), or clear "
                 "`state_dict._metadata` if the maps only changed their names."
             )
-            # Nothing of this list may be loaded, the states of its maps included.
+            # Nothing of this list may be loaded: its maps, whose turn is next, get what they have.
             for key in [key for key in state_dict if key.startswith(prefix)]:
                 del state_dict[key]
+            state_dict.update(self.state_dict(prefix=prefix))
             return
         self._forget()
         super()._load_from_state_dict(

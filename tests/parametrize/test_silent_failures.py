@@ -315,6 +315,23 @@ def test_the_coordinates_of_one_map_do_not_load_into_another(library):
         assert not torch.equal(target.weight, source.weight)
 
 
+def test_a_refused_checkpoint_gives_the_reason_alone():
+    def rotation(retraction):
+        manifold = tm.SpecialOrthogonal(retraction=retraction)
+        return tm.constrain(nn.Linear(3, 3), "weight", manifold)
+
+    source, target = rotation(tm.Exp()), rotation(tm.Cayley())
+    before = copy.deepcopy(target.state_dict())
+    with pytest.raises(
+        RuntimeError, match=r"saved from.*Exp\(\).*loaded into.*Cayley\(\)"
+    ) as caught:
+        target.load_state_dict(source.state_dict())
+    assert "Missing" not in str(caught.value) and "Unexpected" not in str(caught.value)
+    for key in before:
+        if key.startswith("parametrizations"):
+            assert torch.equal(target.state_dict()[key], before[key])
+
+
 @both
 def test_one_map_with_a_state_does_not_serve_two_tensors(library):
     shared = Shifted(torch.zeros(3, 3))
