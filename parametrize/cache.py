@@ -202,7 +202,9 @@ class Cache:
         """Whether a module whose ``forward`` starts needs no cache of its own."""
         if not self.shared:
             return False
-        if _place() == self.place:
+        # Inference, where each microsecond counts and a checkpointed region is of no concern: where
+        # this cache is passed by, a module that reads a tensor twice evaluates it twice.
+        if not _grad_mode() or _place() == self.place:
             return True
         if _tracing_state() is not None:
             raise RuntimeError("Cannot trace a model while caching parametrizations.")
