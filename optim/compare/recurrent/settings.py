@@ -153,7 +153,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "published": Size(Copying, 190, 128, 4000, 2e-4, "henaff", length=1000),
     },
     "rnn-adding": {
-        "small": Size(Adding, 128, 64, 4000, 1e-3, "cayley", length=200),
+        "small": Size(Adding, 128, 64, 4000, 1e-3, "henaff", length=200),
     },
     "rnn-mnist": {
         "small": Size(Pixels, 128, 64, 20, 1e-3, "cayley"),
