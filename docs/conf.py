@@ -29,7 +29,7 @@ exclude_patterns = ["_build"]
 # A word in single backticks in a docstring is code.
 default_role = "code"
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 napoleon_google_docstring = True
@@ -79,13 +79,20 @@ sphinx_gallery_conf = {
 # As MathML, which browsers draw by themselves: the site needs no network and no script.
 
 
+def _mathml(node: nodes.Node, display: str) -> str:
+    # The bar of a norm that carries an index would be stretched alone, out of line with the other.
+    bar = "&#x02016;</mo>"
+    formula = convert(node.astext(), display=display)
+    return formula.replace(f"<mo>{bar}", f'<mo stretchy="false">{bar}')
+
+
 def _inline(self: SphinxTranslator, node: nodes.math) -> None:
-    self.body.append(convert(node.astext()))
+    self.body.append(_mathml(node, "inline"))
     raise nodes.SkipNode
 
 
 def _displayed(self: SphinxTranslator, node: nodes.math_block) -> None:
-    formula = convert(node.astext(), display="block")
+    formula = _mathml(node, "block")
     self.body.append(f'<div style="margin: 1em 0; overflow: auto hidden">{formula}</div>')
     raise nodes.SkipNode
 
