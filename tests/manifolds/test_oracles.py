@@ -31,8 +31,9 @@ def test_sphere():
     z = torch.randn(6, dtype=F64)
     h = torch.randn(6, dtype=F64)
     same(M.exp(x, v), peer.exp(x.numpy(), v.numpy()))
-    same(M.log(x, y), peer.log(x.numpy(), y.numpy()))
-    same(M.dist(x, y), peer.dist(x.numpy(), y.numpy()))
+    for end in (y, -y):  # one of them is more than a right angle away
+        same(M.log(x, end), peer.log(x.numpy(), end.numpy()))
+        same(M.dist(x, end), peer.dist(x.numpy(), end.numpy()))
     same(M.tangent(x, z), peer.projection(x.numpy(), z.numpy()))
     same(
         M.hessian(x, z, h, v),
@@ -257,6 +258,16 @@ def test_long_steps_do_not_overflow():
     v = M.tangent(x, torch.randn(20, 1) @ torch.randn(1, 20))
     for size in (1e2, 1e3, 1e4):
         assert M.residual(M.retract(x, size * v)) <= M.tolerance((20, 20), torch.float32)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_long_cayley_steps_keep_their_digits(size):
+    """In float32 the solve alone would lose 20 eps and more."""
+    M = tm.SpecialOrthogonal(retraction=tm.Cayley())
+    x = M.random(64, 64)
+    v = size * M.random_tangent(x)
+    wide = M.retract(x.double(), M.tangent(x.double(), v.double()))
+    assert (M.retract(x, v) - wide).abs().max() < 3 * torch.finfo(torch.float32).eps
 
 
 def test_the_zero_matrix_is_not_positive_definite():
