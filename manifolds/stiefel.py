@@ -101,6 +101,10 @@ def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return maps.qr_step(x, v)
 
 
+def _projected_qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.projected_qr_step(x, v)
+
+
 def newton_schulz(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """The row of `NewtonSchulz`."""
     assert isinstance(M.retraction, NewtonSchulz)
@@ -146,7 +150,9 @@ class Stiefel(Manifold):
         ),
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        QR: RetractionRule(qr, {EuclideanMetric: 1, Canonical: 1}),
+        QR: RetractionRule(
+            qr, {EuclideanMetric: 1, Canonical: 1}, trivialize={EuclideanMetric: _projected_qr}
+        ),
         Polar: RetractionRule(polar, {EuclideanMetric: 2, Canonical: 1}),
         # These two see of any tensor its tangent part alone.
         Cayley: RetractionRule(

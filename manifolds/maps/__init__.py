@@ -45,6 +45,7 @@ from torchmanifold.manifolds.maps.orthonormal import (
     qr,
     qr_step,
 )
+from torchmanifold.manifolds.maps.projected_qr import projected_qr_step
 from torchmanifold.manifolds.maps.spectral import (
     Cholesky,
     Softplus,
@@ -107,6 +108,7 @@ __all__ = [
     "newton_schulz",
     "polar",
     "polar_step",
+    "projected_qr_step",
     "qr",
     "qr_step",
     "solve_lyapunov",

@@ -124,8 +124,7 @@ class _QRDerivative(MatrixFunction):
         z, q, r = ctx.saved_tensors
         if r is None or torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
-        c = (adjoint(q) @ grad).triu()
-        c = c - torch.diag_embed(c.diagonal(dim1=-2, dim2=-1)) / 2
+        c = up(adjoint(q) @ grad)
         inner = grad - q @ (c + adjoint(c))
         return torch.linalg.solve_triangular(adjoint(r), inner, upper=False, left=False), *none
 
@@ -249,29 +248,56 @@ def _may_be_left(z: Tensor) -> float:
     return 3.5 * torch.finfo(z.dtype).eps * z.shape[-1] ** 0.5
 
 
-def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
-    """The QR factor of `z` by products, where `z'z = I + excess` is near the identity.
+def up(x: Tensor) -> Tensor:
+    """The upper triangle, its diagonal halved."""
+    upper = x.triu()
+    upper.diagonal(dim1=-2, dim2=-1).mul_(0.5)
+    return upper
 
-    `R^-1 = I - U + (U^2 + up(U'U)) + O(U^3)` where `up` is the upper triangle with its diagonal
-    halved and `U = up(excess)`; and `U^2 + U'U` is the product `excess U`. As many terms are taken
-    as are needed, then a second pass. The constants are those of rank one, the worst.
+
+def _minus_up(z: Tensor) -> Tensor:
+    """`-up(x)` is the product of `x`, entry by entry, with this one matrix."""
+    minus = torch.full(2 * z.shape[-1:], -1, dtype=z.dtype, device=z.device).triu_()
+    minus.diagonal().fill_(-0.5)
+    return minus
+
+
+def near_qr_change(z: Tensor, excess: Tensor) -> tuple[Tensor | None, bool]:
+    """`R^-1 - I` of `z = Q R` by products, where `z'z = I + excess` is near the identity.
+
+    `R^-1 = I - U + (U^2 + up(U'U)) + O(U^3)` with `U = up(excess)`; and `U^2 + U'U` is the
+    product `excess U`. As many terms are taken as are needed. The constants are those of rank
+    one, the worst.
+
+    Returns:
+        The change, None if the excess is too large; and whether it is exact to rounding, or needs
+        a second pass.
     """
     level = _may_be_left(z)
-    lower = torch.full(2 * z.shape[-1:], -1, dtype=z.dtype, device=z.device).triu_()
-    lower.diagonal().fill_(-0.5)
-    change = excess * lower  # -U
+    minus = _minus_up(z)
+    change = excess * minus  # -U
     if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
-        return add_product(z, z, change)
+        return change, True
     product = excess @ change
     left = 1.8 * _largest(frobenius(product)) ** 1.5
     if not 0.75 * left**2 <= level:
-        return None
+        return None, False
     diagonal = change.diagonal(dim1=-2, dim2=-1)
     squares = diagonal.square()
-    change.addcmul_(product, lower)
+    change.addcmul_(product, minus)
     diagonal.add_(squares, alpha=0.5)
+    return change, left <= level
+
+
+def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
+    """The QR factor of `z` by products, where `z'z = I + excess` is near the identity."""
+    change, exact = near_qr_change(z, excess)
+    if change is None:
+        return None
     y = add_product(z, z, change)
-    return y if left <= level else add_product(y, y, gram_excess(y).mul_(lower))
+    if exact:
+        return y
+    return add_product(y, y, gram_excess(y).mul_(_minus_up(z)))
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> Tensor:

@@ -94,6 +94,16 @@ def test_square(function: Callable[..., Tensor], point: Tensor) -> None:
     _check(function, point)
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (3, 3), (2, 4, 2)], ids=str)
+def test_projected_step(shape: tuple[int, ...]) -> None:
+    x = torch.linalg.qr(_random(*shape)).Q
+    generic = _random(*shape, seed=7)
+    rank_one = _random(*shape[:-1], 1) @ _random(*shape[:-2], 1, shape[-1], seed=8)
+    for z in (0 * generic, 1e-9 * generic, 0.1 * generic, 3 * generic, rank_one, x + 0):
+        _check(maps.projected_qr_step, x, z)
+        _check(lambda z: maps.projected_qr_step(x, z), z)
+
+
 @pytest.mark.parametrize("step", [maps.cayley_step, maps.exp_step])
 @pytest.mark.parametrize("point", SQUARE.values(), ids=SQUARE.keys())
 def test_rotation_steps(step: Callable[..., Tensor], point: Tensor) -> None:

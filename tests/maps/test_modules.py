@@ -224,6 +224,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "cayley": lambda z: maps.cayley(skew(z)),
     "cayley_step": lambda z: maps.cayley_step(torch.eye(4, dtype=z.dtype), z),
     "exp_step": lambda z: maps.exp_step(torch.eye(4, dtype=z.dtype), z),
+    "projected_qr_step": lambda z: maps.projected_qr_step(torch.eye(4, dtype=z.dtype), z),
     "polar": maps.polar,
     "qr": maps.qr,
     "newton_schulz": lambda z: maps.newton_schulz(z, 2),
@@ -297,7 +298,16 @@ def test_hostile_input_gives_finite_right_answers(
 
 COMPILED = {
     name: FUNCTIONS[name]
-    for name in ("expm", "expm_skew", "exp_step", "cayley", "cayley_step", "polar", "qr")
+    for name in (
+        "expm",
+        "expm_skew",
+        "exp_step",
+        "cayley",
+        "cayley_step",
+        "polar",
+        "qr",
+        "projected_qr_step",
+    )
 }
 
 

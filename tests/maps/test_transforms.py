@@ -47,6 +47,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "newton_schulz": maps.newton_schulz,
     "polar_step": lambda z: maps.polar_step(BASE, _tangent(z)),
     "qr_step": lambda z: maps.qr_step(BASE, _tangent(z)),
+    "projected_qr_step": lambda z: maps.projected_qr_step(BASE, z),
+    "projected_qr_step_of_both": lambda z: maps.projected_qr_step(maps.qr(z), z.flip(-1)),
     "cayley_thin": lambda z: maps.cayley_thin(BASE, _tangent(z)),
     "exp_thin": lambda z: maps.exp_thin(BASE, _tangent(z)),
     "spd_exp": lambda z: maps.spd_exp(_square(z)),

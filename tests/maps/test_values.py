@@ -93,6 +93,21 @@ def test_steps_of_rotations_against_scipy(n: int, dtype: torch.dtype) -> None:
             assert _relative(y.double(), x.numpy() @ q) <= 20 * eps * (1 + size)
 
 
+@pytest.mark.parametrize("shape", [(9, 3), (40, 40), (2, 300, 30)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128], ids=str)
+def test_projected_step_is_a_step_along_the_projection(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x = maps.newton_schulz(maps.qr(torch.randn(*shape, dtype=dtype)))
+    z = torch.randn(*shape, dtype=dtype) / shape[-2] ** 0.5
+    eps = torch.finfo(dtype).eps
+    for size in (0.0, 1e-6, 1e-3, 0.03, 0.3, 1.0, 3.0, 100.0):
+        y = maps.projected_qr_step(x, size * z)
+        assert float(gram_residual(y).amax()) <= 10 * eps * shape[-1] ** 0.5
+        v = size * z - x @ sym(x.mH @ (size * z))
+        assert _relative(y, maps.qr(x + v)) <= 100 * eps * (1 + size)
+
+
 def test_thin_forms_against_square_ones() -> None:
     """The n x n generator of rank 2p, formed once, gives what the thin forms give."""
     x = maps.qr(torch.randn(9, 3, dtype=torch.float64))

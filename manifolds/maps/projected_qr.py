@@ -1,0 +1,119 @@
+"""QR retraction along the tangent part of any matrix: one function, with its own derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.linalg import (
+    add_product,
+    add_to_diagonal_,
+    adjoint,
+    eye_like,
+    gram_excess,
+    in_working_precision,
+    move,
+    sym,
+)
+from torchmanifold.manifolds.maps.batching import MatrixFunction
+from torchmanifold.manifolds.maps.orthonormal import is_short, near_qr_change, up, wide
+from torchmanifold.manifolds.maps.spectral import reads_values
+
+__all__ = ["projected_qr_step"]
+
+
+def _moved(x: Tensor, z: Tensor) -> Tensor:
+    """`x` and the tangent part of `z`."""
+    s = adjoint(x) @ z
+    return add_product(z, x, s + adjoint(s), alpha=-0.5).add_(x)
+
+
+def _cholesky(y: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
+    """`Q` and `R^-1` of `y = Q R`, of the Gram matrix `I + excess`."""
+    eye = eye_like(y)
+    r = torch.linalg.cholesky_ex(excess + eye, upper=True).L
+    inverse = torch.linalg.solve_triangular(r, eye.expand_as(r), upper=True)
+    return y @ inverse, inverse
+
+
+def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """`Q` and `R^-1` for the sum of `x` and the tangent part of `z`."""
+    if reads_values(z):
+        y = _moved(x, z)
+        excess = gram_excess(y)
+        change, exact = near_qr_change(y, excess)
+        if change is not None and exact:
+            return move(y, change), add_to_diagonal_(change, 1)
+        if is_short(excess):
+            return _cholesky(y, excess)
+    y = _moved(wide(x), wide(z))
+    q, inverse = _cholesky(y, gram_excess(y))
+    if y.dtype == z.dtype:  # nothing was gained: a second pass
+        q, second = _cholesky(q, gram_excess(q))
+        inverse = inverse @ second
+    return q.to(z.dtype), inverse.to(z.dtype)
+
+
+class _ProjectedQR(MatrixFunction):
+    """`Q` and `R^-1` of `Q R = Y`, the sum of `x` and the tangent part of `z`.
+
+    With `P` the upper triangle of `Q'G`, its diagonal halved, the gradient of `Y` is
+    `g = (G - Q (P + P')) R^-H`, and that of `z` its tangent part.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return _factors(x, z)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
+        x, z, q, inverse = ctx.saved_tensors
+        for_x, for_z = ctx.needs_input_grad
+        p = up(adjoint(q) @ grad)
+        g = add_product(grad, q, p + adjoint(p), alpha=-1)
+        if torch.is_grad_enabled():  # to be differentiated again
+            r = (adjoint(q) @ _moved(x, z)).triu()
+            g = torch.linalg.solve_triangular(adjoint(r), g, upper=False, left=False)
+        else:
+            g = g @ adjoint(inverse)
+        s = adjoint(x) @ g
+        s = s + adjoint(s)
+        grad_z = add_product(g, x, s, alpha=-0.5).sum_to_size(z.shape) if for_z else None
+        if not for_x:
+            return None, grad_z
+        grad_x = add_product(g, g, sym(adjoint(x) @ z), alpha=-1)
+        return add_product(grad_x, z, s, alpha=-0.5).sum_to_size(x.shape), grad_z
+
+
+@in_working_precision
+def projected_qr_step(x: Tensor, z: Tensor) -> Tensor:
+    """Orthonormal QR factor of `X + V` with `V = Z - X sym(X'Z)`, the tangent part of `Z`.
+
+    `qr_step` along a projected vector, as one function of four products of `n x p` matrices, with
+    a derivative of five.
+
+    Args:
+        x: `(*batch, n, p)`, orthonormal columns.
+        z: `(*batch, n, p)`, any.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import projected_qr_step
+        >>> projected_qr_step(torch.tensor([[1.0], [0.0]]), torch.tensor([[5.0], [1.0]]))
+        tensor([[0.7071],
+                [0.7071]])
+
+    Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
+    examples 3.6.2 and 4.1.3.
+    """
+    return _ProjectedQR.apply(x, z)[0]
