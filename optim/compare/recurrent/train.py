@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,13 +111,11 @@ def _rows(
         optimizer.load_state_dict(state["optimizer"])
         rows = state["rows"]
     heldout = tuple(part.to(run.device) for part in task.heldout())
-    alone = run.device == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
     marks = run.marks()
     for mark in marks[len(rows) :]:
         done, seconds = (rows[-1]["iteration"], rows[-1]["seconds"]) if rows else (0, 0.0)
         objectives = (_objective(run, model, step) for step in range(done, mark))
-        seconds += advance(optimizer, objectives, run.device, clock)
+        seconds += advance(optimizer, objectives, run.device)
         row = _about(run) | {"iteration": mark, "seconds": seconds} | _measure(run, model, heldout)
         ended = mark == marks[-1] or not math.isfinite(row["loss"])
         if mark == 0 or ended:
