@@ -253,10 +253,9 @@ class ParametrizationList(nn.ModuleList):
                 # The value cannot be kept. A projection starts at its projection, such as the skew
                 # part of a matrix; from other maps the tensor would become something unrelated.
                 before.restore()
-                if not self._is_projection_at(given):
+                new = self._projected(given)
+                if new is None:
                     raise
-                before.restore()
-                new = given
         if new is given:
             new = original
         self.is_tensor = isinstance(new, Tensor)
@@ -297,12 +296,18 @@ class ParametrizationList(nn.ModuleList):
                     value = link.right_inverse(value)
         return value
 
-    def _is_projection_at(self, given: Tensor) -> bool:
-        """Whether the maps are a projection there: their value at ``given`` is where they stay."""
+    def _projected(self, given: Tensor) -> Any:
+        """Originals of the maps' value at ``given``, if it is where they stay: a projection."""
         with suppress(TypeError, *REFUSALS):  # TypeError: a map of several originals
             value = self._apply_links([given])
-            return is_close(self._apply_links([value]), value)
-        return False
+            new = self._invert(value)
+            if (
+                is_finite(given)
+                and is_finite(value)
+                and is_close(self._apply_links([value]), value)
+            ):
+                return new
+        return None
 
     def _gives(self, original: Tensor, new: Tensor, value: Tensor) -> bool:
         """Whether the maps, with their state as it is, take ``original`` to the value of ``new``.
@@ -366,10 +371,17 @@ class ParametrizationList(nn.ModuleList):
         )
 
 
+def is_finite(value: Tensor) -> bool:
+    """Whether no entry is NaN or infinite, as far as there are values."""
+    return value.is_meta or bool(torch.isfinite(value).all())
+
+
 def is_close(a: Tensor, b: Tensor) -> bool:
     """Whether ``a`` is ``b`` up to rounding."""
     exact = not (b.is_floating_point() or b.is_complex())
-    tolerance = 0.0 if exact else 100 * torch.finfo(b.dtype).eps
+    # Half precision is rounded once, not computed with.
+    half = b.dtype in (torch.float16, torch.bfloat16)
+    tolerance = 0.0 if exact else (8 if half else 100) * torch.finfo(b.dtype).eps
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 

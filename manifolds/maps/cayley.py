@@ -12,10 +12,8 @@ from torchmanifold.manifolds.linalg import (
     add_product,
     add_to_diagonal_,
     adjoint,
-    determinant_sign,
     eye_like,
     frobenius,
-    gram_residual,
     in_working_precision,
     inverse,
     move,
@@ -25,6 +23,7 @@ from torchmanifold.manifolds.linalg import (
     solve,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
+from torchmanifold.manifolds.maps.domain import require_rotation
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 from torchmanifold.manifolds.maps.spectral import reads_values
 
@@ -288,33 +287,3 @@ class CayleyMap(nn.Module):
         """
         require_rotation(q, "CayleyMap")
         return inverse_cayley(q)
-
-
-def require_rotation(q: Tensor, name: str) -> None:
-    """Raise ValueError unless `q` is orthogonal without eigenvalue -1."""
-    if q.ndim < 2 or q.shape[-1] != q.shape[-2]:
-        raise ValueError(f"{name}.right_inverse: expected (*, n, n), got shape {tuple(q.shape)}")
-    if q.is_meta:
-        return
-    n = q.shape[-1]
-    eps = torch.finfo(q.dtype).eps
-    residual = float(gram_residual(q).amax())
-    if not residual <= 1000 * eps * n**0.5:
-        raise ValueError(
-            f"{name}.right_inverse: the matrix is not orthogonal: ||q'q - I|| is {residual:.3g}"
-        )
-    remedy = (
-        "Use tm.constrain(module, name, tm.SpecialOrthogonal()) or tm.Stiefel(), which move the "
-        "base point and represent it exactly."
-    )
-    if not q.is_complex() and (determinant_sign(q) < 0).any():
-        raise ValueError(
-            f"{name}.right_inverse: the matrix has determinant -1, so no skew matrix maps to it. "
-            + remedy
-        )
-    gap = float(torch.linalg.svdvals(eye_like(q) + q)[..., -1].amin())
-    if gap <= eps**0.5:  # the inverse is wrong by about eps / gap
-        raise ValueError(
-            f"{name}.right_inverse: the matrix has an eigenvalue -1 (distance {gap:.3g}), where "
-            "the map has no inverse. " + remedy
-        )

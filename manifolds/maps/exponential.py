@@ -29,7 +29,15 @@ from torchmanifold.manifolds.linalg import (
     skew_norm_bound,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
-from torchmanifold.manifolds.maps.cayley import inverse_cayley, require_rotation
+from torchmanifold.manifolds.maps.cayley import inverse_cayley
+from torchmanifold.manifolds.maps.domain import (
+    largest,
+    require_positive_definite,
+    require_rotation,
+    require_square,
+    single,
+    slack,
+)
 from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
 from torchmanifold.manifolds.maps.spectral import reads_values, spd_log, spectral
 
@@ -339,6 +347,8 @@ def _directional(a: Tensor, e: Tensor) -> Tensor:
 
 def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
     """`exp(a) - 1` with a fixed number of squarings, masked matrix by matrix on the device."""
+    if skewed:  # for the gradient, which is skew
+        a = skew(a)
     high = _thresholds(a, skewed)[2]
     theta = _one_norm(a.detach())
     s = torch.log2(theta / high).ceil().clamp(0, squarings)[..., None, None]
@@ -569,31 +579,27 @@ class MatrixExponential(nn.Module):
         """Principal logarithm of an orthogonal or of a symmetric positive definite matrix.
 
         Raises:
-            ValueError: `q` is neither, or is orthogonal with eigenvalue -1.
+            ValueError: `q` is neither, or is orthogonal with eigenvalue -1; with `skew=True`,
+                `q` is not orthogonal.
         """
-        return _logarithm(q)
+        name = type(self).__name__
+        if self.skew:
+            require_rotation(q, name)
+            return log_orthogonal(q)
+        require_square(q, name)
+        return torch.empty_like(q) if q.is_meta else _logarithm(q, name)
 
 
-def _logarithm(q: Tensor) -> Tensor:
-    if q.ndim < 2 or q.shape[-1] != q.shape[-2]:
-        raise ValueError(
-            f"MatrixExponential.right_inverse: expected (*, n, n), got shape {tuple(q.shape)}"
-        )
-    tolerance = 1000 * torch.finfo(q.dtype).eps * q.shape[-1] ** 0.5
-    if bool((gram_residual(q) <= tolerance).all()):
-        require_rotation(q, "MatrixExponential")
+def _logarithm(q: Tensor, name: str) -> Tensor:
+    residual = largest(gram_residual(q))
+    if residual <= slack(q) * q.shape[-1] ** 0.5:
+        require_rotation(q, name)
         return log_orthogonal(q)
-    asymmetry = (q - adjoint(q)).abs().amax()
-    if asymmetry <= 100 * torch.finfo(q.dtype).eps * q.abs().amax():
-        least = torch.linalg.eigvalsh(q)[..., 0].amin()
-        if least > 0:
-            return spd_log(q)
-        raise ValueError(
-            "MatrixExponential.right_inverse: the symmetric matrix is not positive definite: its "
-            f"least eigenvalue is {float(least):.3g}"
-        )
+    asymmetry = largest(single(q) - adjoint(single(q)))
+    if asymmetry <= slack(q) / 10 * largest(q):
+        require_positive_definite(q, name)
+        return spd_log(q)
     raise ValueError(
-        "MatrixExponential.right_inverse: the matrix is neither orthogonal (||q'q - I|| is "
-        f"{float(gram_residual(q).amax()):.3g}) nor symmetric (max |q - q'| is "
-        f"{float(asymmetry):.3g})"
+        f"{name}.right_inverse: the matrix is neither orthogonal (||q'q - I|| is {residual:.3g}) "
+        f"nor symmetric (max |q - q'| is {asymmetry:.3g})"
     )

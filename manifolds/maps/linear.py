@@ -11,8 +11,27 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds.linalg import adjoint, determinant_sign, eye_like, skew, sym, trace
-from torchmanifold.manifolds.maps.cayley import require_rotation
+from torchmanifold.manifolds.linalg import (
+    adjoint,
+    determinant_sign,
+    eye_like,
+    in_working_precision,
+    skew,
+    sym,
+    trace,
+)
+from torchmanifold.manifolds.maps.domain import (
+    largest,
+    require_finite,
+    require_part,
+    require_real,
+    require_rotation,
+    require_skew,
+    require_square,
+    require_symmetric,
+    single,
+    slack,
+)
 from torchmanifold.manifolds.maps.exponential import expm_skew, log_orthogonal
 from torchmanifold.manifolds.maps.orthonormal import polar
 from torchmanifold.manifolds.maps.spectral import spd_exp, spd_log
@@ -27,22 +46,6 @@ __all__ = [
     "UnitDeterminant",
     "UnitNorm",
 ]
-
-
-def _require_square(x: Tensor, name: str) -> None:
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"{name}.right_inverse: expected (*, n, n), got shape {tuple(x.shape)}")
-
-
-def _require_part(x: Tensor, part: Tensor, name: str, word: str) -> None:
-    if x.is_meta:
-        return
-    off = float((x - part).abs().amax()) if x.numel() else 0.0
-    if not off <= 100 * torch.finfo(x.dtype).eps * float(x.abs().amax()):
-        raise ValueError(
-            f"{name}.right_inverse: the matrix is not {word}: its distance from its {word} part "
-            f"is {off:.3g}"
-        )
 
 
 class Symmetric(nn.Module):
@@ -65,8 +68,7 @@ class Symmetric(nn.Module):
 
     def right_inverse(self, s: Tensor) -> Tensor:
         """`s` itself; raises ValueError if it is not symmetric."""
-        _require_square(s, "Symmetric")
-        _require_part(s, sym(s), "Symmetric", "symmetric")
+        require_symmetric(s, type(self).__name__)
         return s
 
 
@@ -92,8 +94,7 @@ class Skew(nn.Module):
 
     def right_inverse(self, a: Tensor) -> Tensor:
         """`a` itself; raises ValueError if it is not skew."""
-        _require_square(a, "Skew")
-        _require_part(a, skew(a), "Skew", "skew")
+        require_skew(a, type(self).__name__)
         return a
 
 
@@ -129,12 +130,21 @@ class Triangular(nn.Module):
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if it is not triangular."""
-        _require_part(x, self.forward(x), "Triangular", "triangular")
+        require_finite(x, "Triangular")
+        require_part(x, self.forward(x), "Triangular", "triangular")
         return x
 
 
+def _first(z: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """The first coordinate vector along `dim`, with no other dimension."""
+    dims = {d % z.ndim for d in (dim if isinstance(dim, tuple) else (dim,))}
+    first = z.new_zeros([n if d in dims else 1 for d, n in enumerate(z.shape)])
+    first[(0,) * z.ndim] = 1
+    return first
+
+
 class UnitNorm(nn.Module):
-    """Vectors scaled to norm 1: the sphere.
+    """Vectors scaled to norm 1: the sphere. A zero vector becomes the first coordinate vector.
 
     Args:
         dim: dimensions of one vector; the last by default.
@@ -160,22 +170,33 @@ class UnitNorm(nn.Module):
         """What must agree for two of these maps to be evaluated together."""
         return self.dim
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`z / ||z||`."""
+        # The value does not depend on the scale, which alone could over- or underflow the norm.
+        scale = z.detach().abs().amax(self.dim, keepdim=True)
+        zero = scale == 0
+        z = z / scale.masked_fill(zero, 1) + zero * _first(z, self.dim)
         return z / torch.linalg.vector_norm(z, dim=self.dim, keepdim=True)
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if a norm is not 1."""
+        require_finite(x, "UnitNorm")
         if x.is_meta:
             return x
-        off = float((torch.linalg.vector_norm(x, dim=self.dim) - 1).abs().amax())
-        if not off <= 1000 * torch.finfo(x.dtype).eps:
+        off = largest(torch.linalg.vector_norm(single(x), dim=self.dim) - 1)
+        if not off <= slack(x):
             raise ValueError(f"UnitNorm.right_inverse: a norm differs from 1 by {off:.3g}")
         return x
 
 
+@in_working_precision
+def _inverse_softplus(x: Tensor) -> Tensor:
+    return x + torch.log(-torch.expm1(-x))
+
+
 class Positive(nn.Module):
-    """Entries made positive by `log(1 + exp(z))`.
+    """Entries made positive by `log(1 + exp(z))`, which is lifted where it would round to zero.
 
     Example:
         >>> import torch
@@ -187,32 +208,34 @@ class Positive(nn.Module):
     batched = True
     config: tuple[()] = ()
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """Softplus, without a threshold."""
-        return torch.logaddexp(z, torch.zeros_like(z))
+        return torch.logaddexp(z, torch.zeros_like(z)).clamp_min(torch.finfo(z.dtype).tiny)
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """Inverse softplus; raises ValueError if an entry is not positive."""
-        if not bool((x > 0).all()):
+        require_finite(x, "Positive")
+        if not x.is_meta and not bool((x > 0).all()):
             raise ValueError(
                 "Positive.right_inverse: entries must be positive, the least is "
                 f"{float(x.amin()):.3g}"
             )
-        return x + torch.log(-torch.expm1(-x))
+        return _inverse_softplus(x)
 
 
 def _rotation_times_positive(z: Tensor, symmetric: Tensor) -> Tensor:
     return expm_skew(skew(z)) @ spd_exp(symmetric)
 
 
-def _polar_logarithms(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """`log q` and `log p` of the polar decomposition `x = q p`."""
-    _require_square(x, name)
-    if not bool((determinant_sign(x) > 0).all()):
+@in_working_precision
+def _polar_logarithms(x: Tensor, name: str) -> Tensor:
+    """`log q + log p` of the polar decomposition `x = q p`: its skew and its symmetric part."""
+    if not x.is_meta and not bool((determinant_sign(x) > 0).all()):
         raise ValueError(f"{name}.right_inverse: the determinant must be positive")
     q = polar(x)
     require_rotation(q, name)
-    return log_orthogonal(q), spd_log(sym(adjoint(q) @ x))
+    return log_orthogonal(q) + spd_log(sym(adjoint(q) @ x))
 
 
 class PositiveDeterminant(nn.Module):
@@ -233,14 +256,16 @@ class PositiveDeterminant(nn.Module):
     batched = True
     config: tuple[()] = ()
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`exp(skew(z)) exp(sym(z))`."""
         return _rotation_times_positive(z, sym(z))
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """Logarithms of the polar factors; raises ValueError if the determinant is not positive."""
-        a, s = _polar_logarithms(x, "PositiveDeterminant")
-        return a + s
+        require_real(x, "PositiveDeterminant")
+        require_square(x, "PositiveDeterminant")
+        return _polar_logarithms(x, "PositiveDeterminant")
 
 
 class UnitDeterminant(nn.Module):
@@ -261,6 +286,7 @@ class UnitDeterminant(nn.Module):
     batched = True
     config: tuple[()] = ()
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`exp(skew(z)) exp(sym(z) - tr(z) / n)`."""
         s = sym(z)
@@ -269,16 +295,16 @@ class UnitDeterminant(nn.Module):
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """Logarithms of the polar factors; raises ValueError if the determinant is not 1."""
-        _require_square(x, "UnitDeterminant")
-        size = torch.linalg.svdvals(x).log().sum(-1).exp()
-        off = float((determinant_sign(x) * size - 1).abs().amax())
-        if not off <= 1000 * x.shape[-1] * torch.finfo(x.dtype).eps:
+        require_real(x, "UnitDeterminant")
+        require_square(x, "UnitDeterminant")
+        size = torch.linalg.svdvals(single(x)).log().sum(-1).exp()
+        off = 0.0 if x.is_meta else largest(determinant_sign(x) * size - 1)
+        if not off <= slack(x) * x.shape[-1]:
             raise ValueError(
                 f"UnitDeterminant.right_inverse: the determinant differs from 1 by {off:.3g}; "
                 "divide the matrix by det ** (1 / n)"
             )
-        a, s = _polar_logarithms(x, "UnitDeterminant")
-        return a + s
+        return _polar_logarithms(x, "UnitDeterminant")
 
 
 class Hurwitz(nn.Module):
@@ -314,6 +340,7 @@ class Hurwitz(nn.Module):
         """What must agree for two of these maps to be evaluated together."""
         return (self.margin,)
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`(skew(z) - I) exp(sym(z)) - margin I`."""
         eye = eye_like(z)
@@ -321,8 +348,10 @@ class Hurwitz(nn.Module):
 
     def right_inverse(self, a: Tensor) -> Tensor:
         """Solves a Lyapunov equation; raises ValueError if `a` is not stable."""
-        _require_square(a, "Hurwitz")
-        stable = a.detach().double()
+        require_square(a, "Hurwitz")
+        if a.is_meta or a.numel() == 0:
+            return a
+        stable = a.detach().to(torch.promote_types(a.dtype, torch.float64))
         stable = stable + self.margin * eye_like(stable)
         largest = float(torch.linalg.eigvals(stable).real.amax())
         if not largest < 0:

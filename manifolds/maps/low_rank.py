@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision
 from torchmanifold.manifolds.maps.batching import MatrixFunction
+from torchmanifold.manifolds.maps.domain import require_finite, single, slack
 from torchmanifold.manifolds.maps.orthonormal import polar
 from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative, svd
 
@@ -196,6 +197,14 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
     return _Singular.apply(z, lambda s: s.clamp(low, high), fit)[0]
 
 
+@in_working_precision
+def _leading(z: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`u`, `diag(s)`, `v` of the truncated singular value decomposition."""
+    u, s, vh = torch.linalg.svd(z, full_matrices=False)
+    m = torch.diag_embed(s[..., :rank]).to(z.dtype)
+    return u[..., :rank].contiguous(), m, adjoint(vh[..., :rank, :]).contiguous()
+
+
 class LowRank(nn.Module):
     """`U M V'` with orthonormal `U` (n x r), `V` (p x r) and a full `r x r` matrix `M`.
 
@@ -230,6 +239,7 @@ class LowRank(nn.Module):
         """What must agree for two of these maps to be evaluated together."""
         return (self.rank,)
 
+    @in_working_precision
     def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
         """`polar(u) m polar(v)'`."""
         return polar(u) @ m @ adjoint(polar(v))
@@ -241,12 +251,10 @@ class LowRank(nn.Module):
                 f"LowRank.right_inverse: rank {self.rank} needs both dimensions at least that "
                 f"large, got shape {tuple(z.shape)}"
             )
-        if not torch.isfinite(z).all():
-            raise ValueError("LowRank.right_inverse: the matrix has entries that are not finite")
-        u, s, vh = torch.linalg.svd(z, full_matrices=False)
-        r = self.rank
-        m = torch.diag_embed(s[..., :r]).to(z.dtype)
-        return u[..., :r].contiguous(), m, adjoint(vh[..., :r, :]).contiguous()
+        require_finite(z, "LowRank")
+        factors = _leading(z, self.rank)
+        require_finite(factors[1], "LowRank")
+        return factors
 
 
 class SpectralBound(nn.Module):
@@ -286,9 +294,12 @@ class SpectralBound(nn.Module):
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if a singular value is out of bounds."""
-        s = torch.linalg.svdvals(x)
-        slack = 100 * torch.finfo(s.dtype).eps * max(self.high, 1.0)
-        if not bool(((s >= self.low - slack) & (s <= self.high + slack)).all()):
+        require_finite(x, "SpectralBound")
+        if x.is_meta or x.numel() == 0:
+            return x
+        s = torch.linalg.svdvals(single(x))
+        off = slack(x) / 10 * max(self.high, 1.0)
+        if not bool(((s >= self.low - off) & (s <= self.high + off)).all()):
             raise ValueError(
                 f"SpectralBound.right_inverse: singular values lie in [{float(s.amin()):.4g}, "
                 f"{float(s.amax()):.4g}], not in [{self.low:g}, {self.high:g}]"

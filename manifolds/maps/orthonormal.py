@@ -28,6 +28,7 @@ from torchmanifold.manifolds.linalg import (
     sym,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction, everywhere
+from torchmanifold.manifolds.maps.domain import require_orthonormal
 from torchmanifold.manifolds.maps.spectral import eigh, reads_values, solve_lyapunov, svd
 
 __all__ = [
@@ -124,6 +125,9 @@ class _QRDerivative(MatrixFunction):
         z, q, r = ctx.saved_tensors
         if r is None or torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
+        # A column that adds no direction to those before it has none to turn in.
+        singular = r.diagonal(dim1=-2, dim2=-1) == 0
+        r = r + torch.diag_embed(torch.where(singular, torch.inf, 0.0))
         c = up(adjoint(q) @ grad)
         inner = grad - q @ (c + adjoint(c))
         return torch.linalg.solve_triangular(adjoint(r), inner, upper=False, left=False), *none
@@ -211,10 +215,13 @@ def polar(z: Tensor) -> Tensor:
 
 
 def _qr_factors(z: Tensor) -> _QRFactors:
-    q, r = torch.linalg.qr(z)
+    # The value does not depend on the scale, which alone could overflow a norm.
+    scale = z.abs().amax((-2, -1), keepdim=True)
+    scale = scale.masked_fill(scale == 0, 1)
+    q, r = torch.linalg.qr(z / scale)
     diagonal = r.diagonal(dim1=-2, dim2=-1)
     phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())
-    return q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1)
+    return q * phase.unsqueeze(-2), r * phase.conj().unsqueeze(-1) * scale
 
 
 @in_working_precision
@@ -447,7 +454,7 @@ def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
     triangular solve.
 
     Args:
-        z: `(*batch, n, p)`, `n >= p`, lower triangular columns not zero.
+        z: `(*batch, n, p)`, `n >= p`, in the lower triangle; a zero column there reflects `e_k`.
         signs: `(*batch, p)`, multiplies the columns; ones by default.
 
     Example:
@@ -459,25 +466,17 @@ def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
 
     Source: Likhosherstov et al., CWY parametrization (2020), arXiv:2004.08675, theorem 1.
     """
-    v = z.tril()
+    v, p = z.tril(), z.shape[-1]
     # The value does not depend on the scale, which alone could over- or underflow the norm.
-    v = v / v.detach().abs().amax(-2, keepdim=True)
+    scale = v.detach().abs().amax(-2, keepdim=True)
+    zero = scale == 0
+    eye = torch.eye(z.shape[-2], p, dtype=z.dtype, device=z.device)
+    v = v / scale.masked_fill(zero, 1) + zero * eye
     v = v / torch.linalg.vector_norm(v, dim=-2, keepdim=True)
-    p = z.shape[-1]
     s = (adjoint(v) @ v).triu(1) + eye_like(v) / 2
     q = -v @ torch.linalg.solve_triangular(s, adjoint(v[..., :p, :]), upper=True)
-    q = q + torch.eye(z.shape[-2], p, dtype=z.dtype, device=z.device)
+    q = q + eye
     return q if signs is None else q * signs.unsqueeze(-2)
-
-
-def _require_tall(z: Tensor, name: str) -> None:
-    if z.ndim < 2 or z.shape[-2] < z.shape[-1]:
-        raise ValueError(
-            f"{name}.right_inverse: expected (*, n, p) with n >= p, got shape {tuple(z.shape)}; "
-            "transpose a wide matrix"
-        )
-    if not z.is_meta and not torch.isfinite(z).all():
-        raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
 
 
 class Polar(nn.Module):
@@ -499,8 +498,8 @@ class Polar(nn.Module):
         return polar(z)
 
     def right_inverse(self, x: Tensor) -> Tensor:
-        """`x` itself."""
-        _require_tall(x, type(self).__name__)
+        """`x` itself; raises ValueError if its columns are not orthonormal."""
+        require_orthonormal(x, type(self).__name__)
         return x
 
 
@@ -523,8 +522,8 @@ class QR(nn.Module):
         return qr(z)
 
     def right_inverse(self, x: Tensor) -> Tensor:
-        """`x` itself."""
-        _require_tall(x, type(self).__name__)
+        """`x` itself; raises ValueError if its columns are not orthonormal."""
+        require_orthonormal(x, type(self).__name__)
         return x
 
 
@@ -560,9 +559,21 @@ class NewtonSchulz(nn.Module):
         return newton_schulz(z, self.steps)
 
     def right_inverse(self, x: Tensor) -> Tensor:
-        """`x` itself."""
-        _require_tall(x, type(self).__name__)
+        """`x` itself; raises ValueError if its columns are not orthonormal."""
+        require_orthonormal(x, type(self).__name__)
         return x
+
+
+@in_working_precision
+def _normals(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Normals of the reflections whose product has the columns of `x` up to signs; the signs."""
+    if x.is_meta:
+        return torch.empty_like(x), x.new_empty((*x.shape[:-2], x.shape[-1]))
+    packed, tau = torch.geqrf(x)
+    diagonal = packed.diagonal(dim1=-2, dim2=-1)
+    # LAPACK writes the identity as tau = 0; here e_k reflects, which the sign undoes.
+    signs = torch.where(tau == 0, -diagonal, diagonal).sign()
+    return packed.tril(-1) + torch.eye(*x.shape[-2:], dtype=x.dtype, device=x.device), signs
 
 
 class Householder(nn.Module):
@@ -592,12 +603,13 @@ class Householder(nn.Module):
         return householder(z, self.signs)
 
     def right_inverse(self, x: Tensor) -> Tensor:
-        """Normals of the reflections that give orthonormal `x`; sets the signs."""
-        _require_tall(x, type(self).__name__)
+        """Normals of the reflections that give `x`; sets the signs.
+
+        Raises:
+            ValueError: the columns of `x` are not orthonormal, or it is complex.
+        """
         if x.is_complex():
             raise ValueError("Householder.right_inverse: real matrices only; use Polar or QR")
-        packed, tau = torch.geqrf(x)
-        diagonal = packed.diagonal(dim1=-2, dim2=-1)
-        # LAPACK writes the identity as tau = 0; here e_k reflects, which the sign undoes.
-        self.signs = torch.where(tau == 0, -diagonal, diagonal).sign()
-        return packed.tril(-1) + torch.eye(*x.shape[-2:], dtype=x.dtype, device=x.device)
+        require_orthonormal(x, type(self).__name__)
+        normals, self.signs = _normals(x)
+        return normals

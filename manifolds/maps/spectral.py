@@ -9,6 +9,7 @@ eigenvalues coincide; differentiating through `eigh` instead divides by zero the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,13 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision, sym
 from torchmanifold.manifolds.maps.batching import MatrixFunction
+from torchmanifold.manifolds.maps.domain import (
+    largest,
+    require_finite,
+    require_positive_definite,
+    require_symmetric,
+    slack,
+)
 
 __all__ = [
     "Cholesky",
@@ -512,28 +520,6 @@ def solve_lyapunov(p: Tensor, u: Tensor) -> Tensor:
     return _Lyapunov.apply(p, u, *_Eigen.apply(p.detach(), None))
 
 
-def _require_positive_definite(p: Tensor, name: str) -> None:
-    if p.is_meta:
-        return
-    if not torch.isfinite(p).all():
-        raise ValueError(f"{name}.right_inverse: the matrix has entries that are not finite")
-    if p.ndim < 2 or p.shape[-1] != p.shape[-2]:
-        raise ValueError(f"{name}.right_inverse: expected (*, n, n), got shape {tuple(p.shape)}")
-    scale = p.abs().amax()
-    tolerance = 100 * torch.finfo(p.dtype).eps * scale
-    if (p - p.mH).abs().amax() > tolerance:
-        raise ValueError(
-            f"{name}.right_inverse: the matrix is not symmetric: max |p - p'| is "
-            f"{float((p - p.mH).abs().amax()):.3g}"
-        )
-    smallest = torch.linalg.eigvalsh(p)[..., 0].amin()
-    if not smallest > 0:
-        raise ValueError(
-            f"{name}.right_inverse: the matrix is not positive definite: its least eigenvalue is "
-            f"{float(smallest):.3g}"
-        )
-
-
 class SpdExponential(nn.Module):
     """Symmetric to positive definite by the matrix exponential; right inverse `spd_log`.
 
@@ -553,7 +539,7 @@ class SpdExponential(nn.Module):
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """`log(p)`; raises ValueError if `p` is not positive definite."""
-        _require_positive_definite(p, type(self).__name__)
+        require_positive_definite(p, type(self).__name__)
         return spd_log(p)
 
 
@@ -575,8 +561,18 @@ class SpdLogarithm(nn.Module):
         return spd_log(p)
 
     def right_inverse(self, s: Tensor) -> Tensor:
-        """`exp(s)`."""
-        return spd_exp(s)
+        """`exp(s)`; raises ValueError if `s` is not symmetric, or too large to be kept."""
+        name = type(self).__name__
+        require_symmetric(s, name)
+        p = spd_exp(s)
+        if not p.is_meta:
+            off = largest(spd_log(p) - s) if bool(torch.isfinite(p).all()) else math.inf
+            if not off <= slack(s) * (1 + largest(s)):
+                raise ValueError(
+                    f"{name}.right_inverse: {s.dtype} cannot hold the exponential of this matrix: "
+                    f"its logarithm differs by {off:.3g}; the largest entry is {largest(s):.3g}"
+                )
+        return p
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -609,8 +605,17 @@ class Softplus(nn.Module):
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """Inverse softplus; raises ValueError if `p` is not positive definite."""
-        _require_positive_definite(p, type(self).__name__)
+        require_positive_definite(p, type(self).__name__)
         return spectral(p, _inverse_softplus, lambda y: 1 / -torch.expm1(-y))
+
+
+@in_working_precision
+def _factor(p: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, and a factor of `p` with `rank` columns: the square root if these are all."""
+    n = p.shape[-1]
+    values, vectors = torch.linalg.eigh(sym(p))
+    root = vectors * values.clamp_min(0).sqrt().unsqueeze(-2)
+    return values, root @ adjoint(vectors) if rank == n else root[..., n - rank :]
 
 
 class Square(nn.Module):
@@ -636,6 +641,8 @@ class Square(nn.Module):
 
     def __init__(self, rank: int | None = None) -> None:
         super().__init__()
+        if rank is not None and rank < 1:
+            raise ValueError(f"Square: rank must be at least 1, got {rank}")
         self.rank = rank
 
     @property
@@ -643,25 +650,38 @@ class Square(nn.Module):
         """What must agree for two of these maps to be evaluated together."""
         return (self.rank,)
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`z z'`."""
         return z @ adjoint(z)
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """A factor `z` with `z z' = p`; raises ValueError if there is none of this rank."""
-        values, vectors = torch.linalg.eigh(sym(p))
-        tolerance = 100 * p.shape[-1] * torch.finfo(values.dtype).eps * values.abs().amax()
-        rank = p.shape[-1] if self.rank is None else self.rank
-        dropped = values[..., : p.shape[-1] - rank]
-        if (values < -tolerance).any() or (dropped.abs() > tolerance).any():
+        require_symmetric(p, type(self).__name__)
+        n = p.shape[-1]
+        rank = n if self.rank is None else self.rank
+        if rank > n:
             raise ValueError(
-                f"Square.right_inverse: the matrix is not positive semidefinite of rank {rank}: "
-                f"its eigenvalues are {values.tolist()}"
+                f"Square.right_inverse: a {n} x {n} matrix has no factor of {rank} columns of full "
+                f"rank; choose a rank of at most {n}"
             )
-        root = vectors * values.clamp_min(0).sqrt().unsqueeze(-2)
-        if rank == p.shape[-1]:
-            return root @ adjoint(vectors)
-        return root[..., p.shape[-1] - rank :]
+        values, root = _factor(p, rank)
+        require_finite(root, type(self).__name__)
+        if not p.is_meta:
+            tolerance = slack(p) / 10 * n * largest(values)
+            dropped = values[..., : n - rank]
+            if bool((values < -tolerance).any()) or largest(dropped) > tolerance:
+                raise ValueError(
+                    f"Square.right_inverse: the matrix is not positive semidefinite of rank {rank}:"
+                    f" its eigenvalues are {values.tolist()}"
+                )
+        return root
+
+
+@in_working_precision
+def _log_cholesky(p: Tensor) -> Tensor:
+    factor = torch.linalg.cholesky(p)
+    return factor.tril(-1) + torch.diag_embed(factor.diagonal(dim1=-2, dim2=-1).log())
 
 
 class Cholesky(nn.Module):
@@ -683,6 +703,7 @@ class Cholesky(nn.Module):
     batched = True
     config: tuple[()] = ()
 
+    @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
         """`L L'` with `L = tril(z, -1) + exp(diag(z))`."""
         diagonal = z.diagonal(dim1=-2, dim2=-1)
@@ -692,6 +713,5 @@ class Cholesky(nn.Module):
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """`tril(L, -1) + log(diag(L))`; raises ValueError if `p` is not positive definite."""
-        _require_positive_definite(p, type(self).__name__)
-        factor = torch.linalg.cholesky(p)
-        return factor.tril(-1) + torch.diag_embed(factor.diagonal(dim1=-2, dim2=-1).log())
+        require_positive_definite(p, type(self).__name__)
+        return _log_cholesky(p)

@@ -6,120 +6,173 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
+from map_cases import MAP_CASES, MapCase, orthonormal, positive, rotation
 from torch import Tensor, nn
 
+from torchmanifold import parametrize
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.linalg import gram_residual, skew, sym
 
-
-def _orthonormal(*shape: int) -> Tensor:
-    return maps.qr(torch.randn(*shape, dtype=torch.float64))
-
-
-def _rotation(*shape: int) -> Tensor:
-    return maps.expm_skew(skew(torch.randn(*shape, dtype=torch.float64)))
+over_cases = pytest.mark.parametrize("case", MAP_CASES.values(), ids=MAP_CASES.keys())
+in_all = pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str
+)
 
 
-def _positive(*shape: int) -> Tensor:
-    return maps.spd_exp(torch.randn(*shape, dtype=torch.float64))
+def _free(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """The tensors that the right inverse gives, as those of a parametrized weight."""
+    free = module.right_inverse(x)
+    free = free if isinstance(free, tuple) else (free,)
+    return tuple(f.detach().clone().requires_grad_() for f in free)
 
 
-def _bounded(*shape: int) -> Tensor:
-    return maps.clamp_singular_values(torch.randn(*shape, dtype=torch.float64), 0.5, 0.9)
+@over_cases
+@in_all
+@pytest.mark.parametrize("batch", [(), (2,), (2, 1), (0,), (3, 0)], ids=str)
+def test_right_inverse(case: MapCase, dtype: torch.dtype, batch: tuple[int, ...]) -> None:
+    module, x = case.make(), case.point(*batch).to(dtype)
+    free = _free(module, x)
+    assert all(f.dtype == dtype for f in free)
+    y = module(*free)
+    assert y.dtype == dtype and y.shape == x.shape
+    if dtype.itemsize == 2:  # rounded twice: the free tensor, the value
+        assert float((y - x).detach().float().norm()) <= 8 * torch.finfo(dtype).eps * float(
+            x.norm()
+        )
+    else:
+        tolerance = 1e-10 if dtype == torch.float64 else 2e-5
+        torch.testing.assert_close(y, x, rtol=tolerance, atol=tolerance)
+    y.float().sum().backward()
+    assert all(f.grad is not None and bool(torch.isfinite(f.grad).all()) for f in free)
 
 
-def _unit_determinant(*shape: int) -> Tensor:
-    x = _rotation(*shape) @ _positive(*shape)
-    return x / torch.linalg.det(x)[..., None, None] ** (1 / shape[-1])
+@over_cases
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64], ids=str)
+def test_complex_right_inverse(case: MapCase, dtype: torch.dtype) -> None:
+    module = case.make()
+    if not case.complex:
+        with pytest.raises((ValueError, NotImplementedError), match="real|Complex"):
+            module.right_inverse(torch.eye(4, 4, dtype=dtype))
+        return
+    x = case.point(2, dtype=torch.complex128).to(dtype)
+    free = _free(module, x)
+    y = module(*free)
+    tolerance = 1e-10 if dtype == torch.complex128 else 5e-5
+    assert y.dtype == dtype
+    torch.testing.assert_close(y, x, rtol=tolerance, atol=tolerance)
+    if dtype == torch.complex128:
+        assert torch.autograd.gradcheck(module, free)
 
 
-# module, a point of its image
-CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
-    "exp rotation": (maps.MatrixExponential, lambda: _rotation(2, 4, 4)),
-    "exp of skew": (lambda: maps.MatrixExponential(skew=True), lambda: _rotation(2, 4, 4)),
-    "exp positive": (maps.MatrixExponential, lambda: _positive(2, 4, 4)),
-    "exp identity": (maps.MatrixExponential, lambda: torch.eye(3, dtype=torch.float64)),
-    "cayley": (maps.CayleyMap, lambda: _rotation(2, 4, 4)),
-    "polar": (maps.Polar, lambda: _orthonormal(2, 5, 3)),
-    "qr": (maps.QR, lambda: _orthonormal(2, 5, 3)),
-    "newton-schulz": (lambda: maps.NewtonSchulz(2), lambda: _orthonormal(2, 5, 3)),
-    "householder": (maps.Householder, lambda: _orthonormal(2, 5, 3)),
-    "householder square": (maps.Householder, lambda: _orthonormal(4, 4)),
-    "householder identity": (maps.Householder, lambda: torch.eye(4, 2, dtype=torch.float64)),
-    "householder -identity": (maps.Householder, lambda: -torch.eye(4, 2, dtype=torch.float64)),
-    "spd exp": (maps.SpdExponential, lambda: _positive(2, 4, 4)),
-    "spd log": (maps.SpdLogarithm, lambda: sym(torch.randn(2, 4, 4, dtype=torch.float64))),
-    "softplus": (maps.Softplus, lambda: _positive(2, 4, 4)),
-    "square": (maps.Square, lambda: _positive(2, 4, 4)),
-    "square of rank": (
-        lambda: maps.Square(2),
-        lambda: maps.Square()(torch.randn(5, 2, dtype=torch.float64)),
-    ),
-    "cholesky": (maps.Cholesky, lambda: _positive(2, 4, 4)),
-    "low rank": (
-        lambda: maps.LowRank(2),
-        lambda: maps.truncate(torch.randn(2, 5, 4, dtype=torch.float64), 2),
-    ),
-    "spectral bound": (maps.SpectralBound, lambda: _bounded(2, 5, 4)),
-    "almost orthogonal": (lambda: maps.SpectralBound(0.5, 1.5), lambda: _bounded(2, 4, 5)),
-    "symmetric": (maps.Symmetric, lambda: sym(torch.randn(2, 4, 4, dtype=torch.float64))),
-    "skew": (maps.Skew, lambda: skew(torch.randn(2, 4, 4, dtype=torch.float64))),
-    "triangular": (maps.Triangular, lambda: torch.randn(2, 4, 4, dtype=torch.float64).tril()),
-    "upper": (
-        lambda: maps.Triangular(upper=True, diagonal=1),
-        lambda: torch.randn(2, 4, 4, dtype=torch.float64).triu(1),
-    ),
-    "unit norm": (
-        maps.UnitNorm,
-        lambda: nn.functional.normalize(torch.randn(2, 5, dtype=torch.float64), dim=-1),
-    ),
-    "positive determinant": (
-        maps.PositiveDeterminant,
-        lambda: _rotation(2, 4, 4) @ _positive(2, 4, 4),
-    ),
-    "unit determinant": (maps.UnitDeterminant, lambda: _unit_determinant(2, 4, 4)),
-    "hurwitz": (
-        lambda: maps.Hurwitz(0.1),
-        lambda: torch.randn(2, 4, 4, dtype=torch.float64) - 5 * torch.eye(4, dtype=torch.float64),
-    ),
-    "positive": (maps.Positive, lambda: torch.rand(2, 3, dtype=torch.float64) + 0.1),
+@over_cases
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_rounded_once(case: MapCase, dtype: torch.dtype) -> None:
+    module = case.make()
+    free = [f.detach() for f in _free(module, case.point(2).to(dtype))]
+    y, single = module(*free), module(*(f.float() for f in free))
+    assert y.dtype == dtype
+    torch.testing.assert_close(y, single.to(dtype), rtol=0, atol=0)
+
+
+@over_cases
+def test_shapes_on_the_meta_device(case: MapCase) -> None:
+    module, x = case.make(), case.point(2).to("meta")
+    free = _free(module, x)
+    y = module(*free)
+    assert y.is_meta and y.shape == x.shape
+    y.sum().backward()
+
+
+@over_cases
+def test_batched_equals_looped(case: MapCase) -> None:
+    """One call on a stack is what `batched = True` promises, with a hashable config."""
+    module = case.make()
+    assert module.batched and hash(module.config) is not None
+    free = [f.detach() for f in _free(module, case.point())]
+    stacks = [torch.stack([f, f + 0.01 * torch.randn_like(f)]) for f in free]
+    together = module(*stacks)
+    torch.testing.assert_close(
+        together, torch.stack([module(*(stack[k] for stack in stacks)) for k in range(2)])
+    )
+    torch.testing.assert_close(torch.func.vmap(module)(*stacks), together)
+
+
+@over_cases
+def test_modules_compile_without_graph_breaks(case: MapCase) -> None:
+    torch._dynamo.reset()
+    module = case.make()
+    free = _free(module, case.point(2))
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    expected, actual = module(*free), compiled(*free)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    g = torch.randn_like(expected)
+    gradients = (torch.autograd.grad(y, free, g) for y in (actual, expected))
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+HOSTILE: dict[str, Callable[[int], Tensor]] = {
+    "zero": lambda n: torch.zeros(n, n),
+    "identity": lambda n: torch.eye(n),
+    "-identity": lambda n: -torch.eye(n),
+    "reflection": lambda n: torch.eye(n) - 2 * torch.ones(n, n) / n,
+    "normal": lambda n: torch.randn(n, n),
+    "rank one": lambda n: torch.randn(n, 1) @ torch.randn(1, n),
+    "ones": lambda n: torch.ones(n, n),
+    "duplicate": lambda n: torch.randn(n, 1).expand(n, n),
+    "positive": lambda n: positive(n, n),
+    "rotation": lambda n: rotation(n, n),
+    "tiny": lambda n: 1e-30 * torch.randn(n, n),
+    "huge": lambda n: 1e30 * torch.randn(n, n),
+    "symmetric huge": lambda n: torch.full((n, n), 3e38),
+    "nan": lambda n: torch.eye(n).masked_fill(torch.eye(n) == 1, torch.nan),
+    "infinite": lambda n: torch.eye(n).masked_fill(torch.eye(n) == 1, torch.inf),
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_right_inverse(
-    case: tuple[Callable[[], nn.Module], Callable[[], Tensor]], dtype: torch.dtype
+@hypothesis.given(
+    name=st.sampled_from(list(MAP_CASES)),
+    kind=st.sampled_from(list(HOSTILE)),
+    n=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
+    seed=st.integers(0, 3),
+)
+@hypothesis.settings(max_examples=500)
+def test_registration_is_refused_or_right(
+    name: str, kind: str, n: int, dtype: torch.dtype, seed: int
 ) -> None:
-    make, point = case
-    module, x = make(), point().to(dtype)
-    free = module.right_inverse(x)
-    free = free if isinstance(free, tuple) else (free,)
-    tolerance = 1e-10 if dtype == torch.float64 else 2e-5
-    y = module(*free)
-    assert y.dtype == dtype
-    torch.testing.assert_close(y, x, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_batched_equals_looped(case: tuple[Callable[[], nn.Module], Callable[[], Tensor]]) -> None:
-    """One call on a stack is what `batched = True` promises, with a hashable config."""
-    make, point = case
-    module = make()
-    assert module.batched and hash(module.config) is not None
-    free = module.right_inverse(point())
-    free = free if isinstance(free, tuple) else (free,)
-    stacks = [torch.stack([f, f + 0.01 * torch.randn_like(f)]) for f in free]
-    torch.testing.assert_close(
-        module(*stacks),
-        torch.stack([module(*(stack[k] for stack in stacks)) for k in range(2)]),
-    )
+    """An error that names the map and leaves the weight, or a finite value and gradient."""
+    torch.manual_seed(seed)
+    weight = HOSTILE[kind](n).to(dtype).contiguous()
+    module = nn.Module()
+    module.weight = nn.Parameter(weight.clone())
+    map = MAP_CASES[name].make()
+    try:
+        parametrize.register_parametrization(module, "weight", map)
+    except ValueError as error:
+        assert type(map).__name__ in str(error), error
+        assert torch.equal(module.weight.view(torch.uint8), weight.view(torch.uint8))
+        return
+    assert bool(torch.isfinite(weight).all())
+    value = module.weight
+    assert value.dtype == dtype and bool(torch.isfinite(value).all())
+    if isinstance(map, maps.Polar | maps.QR | maps.Householder | maps.NewtonSchulz):
+        assert float(gram_residual(value.detach())) <= 8 * torch.finfo(dtype).eps * n
+    elif isinstance(map, maps.UnitNorm):
+        assert float((value.detach().double().norm(dim=map.dim) - 1).abs().max()) <= 2 * (
+            torch.finfo(dtype).eps * n
+        )
+    # The gradient of what has the scale 3e38 is beyond float32, in both directions.
+    if kind != "symmetric huge":
+        value.sum().backward()
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                assert not bool(parameter.grad.isnan().any())
 
 
 def test_a_chain_keeps_the_weight() -> None:
     layer = nn.Linear(4, 4, dtype=torch.float64)
     with torch.no_grad():
-        layer.weight.copy_(_rotation(4, 4))
+        layer.weight.copy_(rotation(4, 4))
     before = layer.weight.detach().clone()
     chain = nn.Sequential(maps.Skew(), maps.CayleyMap())
     free = before
@@ -135,18 +188,28 @@ def test_a_chain_keeps_the_weight() -> None:
         (maps.CayleyMap(), -torch.eye(2), r"eigenvalue -1.*tm\.constrain"),
         (maps.CayleyMap(), 2 * torch.eye(2), r"not orthogonal: \|\|q'q - I\|\| is 4\.24"),
         (maps.CayleyMap(), torch.ones(2, 3), r"shape \(2, 3\)"),
-        (maps.CayleyMap(), torch.full((2, 2), torch.nan), "not orthogonal"),
+        (maps.CayleyMap(), torch.full((2, 2), torch.nan), "not finite"),
         (maps.MatrixExponential(), torch.diag(torch.tensor([1.0, -1.0])), "determinant -1"),
         (maps.MatrixExponential(), -torch.eye(2), r"eigenvalue -1.*tm\.constrain"),
         (maps.MatrixExponential(), torch.diag(torch.tensor([2.0, -1.0])), "eigenvalue is -1"),
         (maps.MatrixExponential(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "neither orthogonal"),
         (maps.MatrixExponential(), torch.ones(3), r"shape \(3,\)"),
         (maps.SpdExponential(), -torch.eye(2), "least eigenvalue is -1"),
-        (maps.Softplus(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric.* 2"),
+        (maps.Softplus(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric.* 1"),
         (maps.Cholesky(), torch.zeros(2, 2), "not positive definite"),
         (maps.Cholesky(), torch.full((2, 2), torch.inf), "not finite"),
         (maps.Square(1), torch.eye(2), "rank 1"),
+        (maps.Square(3), torch.eye(2), "rank of at most 2"),
+        (maps.Square(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric"),
+        (maps.SpdLogarithm(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "not symmetric"),
+        (maps.SpdLogarithm(), 100 * torch.eye(2), "cannot hold"),
+        (maps.SpdLogarithm(), 20 * torch.tensor([[1.0, 2.0], [2.0, 1.0]]), "cannot hold"),
+        (maps.MatrixExponential(skew=True), 2 * torch.eye(2), "not orthogonal"),
         (maps.Polar(), torch.ones(2, 3), "transpose"),
+        (maps.Polar(), torch.ones(3, 2), r"not orthonormal.* 5\.1;.*maps.polar"),
+        (maps.QR(), 2 * torch.eye(2), r"not orthonormal: \|\|x'x - I\|\| is 4.24"),
+        (maps.NewtonSchulz(), torch.zeros(3, 2), "not orthonormal"),
+        (maps.Householder(), torch.ones(3, 2), "not orthonormal"),
         (maps.QR(), torch.full((3, 2), torch.nan), "not finite"),
         (maps.LowRank(3), torch.ones(2, 3), r"rank 3.*\(2, 3\)"),
         (maps.LowRank(1), torch.full((2, 2), torch.nan), "not finite"),
@@ -160,7 +223,14 @@ def test_a_chain_keeps_the_weight() -> None:
         (maps.UnitDeterminant(), 2 * torch.eye(2), "differs from 1 by 3"),
         (maps.Hurwitz(1.0), -0.5 * torch.eye(2), "real part -0.5, which is not below -1"),
         (maps.UnitNorm(), torch.ones(2), "differs from 1 by 0.414"),
+        (maps.UnitNorm(), torch.tensor([1.0, torch.nan]), "not finite"),
         (maps.Positive(), torch.tensor([1.0, -2.0]), "least is -2"),
+        (maps.Positive(), torch.tensor([1.0, torch.inf]), "not finite"),
+        (maps.Hurwitz(), torch.full((2, 2), torch.nan), "not finite"),
+        (maps.UnitDeterminant(), torch.full((2, 2), torch.nan), "not finite"),
+        (maps.SpectralBound(), torch.full((2, 2), torch.nan), "not finite"),
+        (maps.LowRank(1), torch.full((2, 2), 3e38), "not finite"),
+        (maps.PositiveDeterminant(), torch.eye(2, dtype=torch.complex64), "real"),
     ],
 )
 def test_right_inverse_says_what_is_wrong(module: nn.Module, value: Tensor, words: str) -> None:
@@ -173,6 +243,7 @@ def test_right_inverse_says_what_is_wrong(module: nn.Module, value: Tensor, word
     [
         (lambda: maps.NewtonSchulz(0), "steps must be at least 1, got 0"),
         (lambda: maps.Hurwitz(-1.0), "margin must be at least 0, got -1.0"),
+        (lambda: maps.Square(0), "rank must be at least 1, got 0"),
         (lambda: maps.LowRank(0), "rank must be at least 1, got 0"),
         (lambda: maps.SpectralBound(2.0, 1.0), "low=2.0, high=1.0"),
     ],
@@ -193,16 +264,23 @@ def test_determinants_and_stability() -> None:
 
 def test_householder_is_immune_to_weight_decay() -> None:
     module = maps.Householder()
-    x = _orthonormal(6, 3)
+    x = orthonormal(6, 3)
     free = module.right_inverse(x)
     torch.testing.assert_close(module(0.01 * free), x)
     free = free * torch.tensor([0.5, 2.0, 7.0])
     torch.testing.assert_close(module(free), x)
+    # Also where a column has decayed to nothing: a reflection still, which a gradient moves.
+    free[:, 1] = 0
+    free.requires_grad_()
+    y = module(free)
+    assert float(gram_residual(y.detach())) < 1e-14
+    y.square().mul(torch.arange(18.0).reshape(6, 3)).sum().backward()
+    assert free.grad is not None and bool(torch.isfinite(free.grad).all())
 
 
 def test_scale_does_not_matter() -> None:
     z = torch.randn(6, 3)
-    for function in (maps.polar, maps.qr, maps.householder):
+    for function in (maps.polar, maps.qr, maps.householder, maps.UnitNorm()):
         for size in (1e-30, 1e-20, 1e20, 1e30):
             torch.testing.assert_close(function(size * z), function(z), rtol=1e-4, atol=1e-5)
 
@@ -211,10 +289,11 @@ def test_rank_deficient_has_a_nearest_point_too() -> None:
     for dtype in (torch.float32, torch.float64):
         for z in (torch.zeros(4, 2, dtype=dtype), torch.ones(4, 2, dtype=dtype)):
             z.requires_grad_()
-            q = maps.polar(z)
-            assert float(gram_residual(q.detach())) < 1e-6
-            q.sum().backward()
-            assert z.grad is not None and bool(torch.isfinite(z.grad).all())
+            for function in (maps.polar, maps.qr):
+                q = function(z)
+                assert float(gram_residual(q.detach())) < 1e-6
+                (gradient,) = torch.autograd.grad(q.sum(), z)
+                assert bool(torch.isfinite(gradient).all())
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
