@@ -28,7 +28,9 @@ from torchmanifold.manifolds.maps.linear import (
     UnitNorm,
 )
 from torchmanifold.manifolds.maps.low_rank import (
+    FixedRank,
     LowRank,
+    PositiveSemidefinite,
     SpectralBound,
     clamp_singular_values,
     truncate,
@@ -69,6 +71,7 @@ __all__ = [
     "QR",
     "CayleyMap",
     "Cholesky",
+    "FixedRank",
     "Householder",
     "Hurwitz",
     "LowRank",
@@ -77,6 +80,7 @@ __all__ = [
     "Polar",
     "Positive",
     "PositiveDeterminant",
+    "PositiveSemidefinite",
     "Skew",
     "Softplus",
     "SpdExponential",

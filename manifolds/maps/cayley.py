@@ -17,6 +17,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     inverse,
     move,
+    newton_schulz_step,
     polish_change,
     skew,
     skew_norm_bound,
@@ -286,4 +287,6 @@ class CayleyMap(nn.Module):
                 matrix of determinant -1 does).
         """
         require_rotation(q, "CayleyMap")
-        return inverse_cayley(q)
+        # Near -1 the solve needs the digits, and rounding that has left the group is turned there
+        # into an angle.
+        return inverse_cayley(newton_schulz_step(wide(q))).to(q.dtype)

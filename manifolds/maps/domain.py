@@ -15,6 +15,7 @@ __all__ = [
     "largest",
     "require_finite",
     "require_orthonormal",
+    "require_part",
     "require_positive_definite",
     "require_real",
     "require_rotation",

@@ -24,6 +24,7 @@ from torchmanifold.manifolds.linalg import (
     gram_residual,
     in_working_precision,
     move,
+    newton_schulz_step,
     polish_change,
     skew,
     skew_norm_bound,
@@ -584,17 +585,22 @@ class MatrixExponential(nn.Module):
         """
         name = type(self).__name__
         if self.skew:
-            require_rotation(q, name)
-            return log_orthogonal(q)
+            return _log_rotation(q, name)
         require_square(q, name)
         return torch.empty_like(q) if q.is_meta else _logarithm(q, name)
+
+
+def _log_rotation(q: Tensor, name: str) -> Tensor:
+    require_rotation(q, name)
+    # Near -1 a solve needs the digits, and rounding that has left the group is turned there into
+    # an angle.
+    return log_orthogonal(newton_schulz_step(wide(q))).to(q.dtype)
 
 
 def _logarithm(q: Tensor, name: str) -> Tensor:
     residual = largest(gram_residual(q))
     if residual <= slack(q) * q.shape[-1] ** 0.5:
-        require_rotation(q, name)
-        return log_orthogonal(q)
+        return _log_rotation(q, name)
     asymmetry = largest(single(q) - adjoint(single(q)))
     if asymmetry <= slack(q) / 10 * largest(q):
         require_positive_definite(q, name)

@@ -17,9 +17,22 @@ from torchmanifold.manifolds.linalg import adjoint, in_working_precision
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.domain import require_finite, single, slack
 from torchmanifold.manifolds.maps.orthonormal import polar
-from torchmanifold.manifolds.maps.spectral import SpectralFunction, directional_derivative, svd
+from torchmanifold.manifolds.maps.spectral import (
+    SpectralFunction,
+    directional_derivative,
+    semidefinite_factor,
+    spd_exp,
+    svd,
+)
 
-__all__ = ["LowRank", "SpectralBound", "clamp_singular_values", "truncate"]
+__all__ = [
+    "FixedRank",
+    "LowRank",
+    "PositiveSemidefinite",
+    "SpectralBound",
+    "clamp_singular_values",
+    "truncate",
+]
 
 
 def _blocks(z: Tensor) -> Tensor:
@@ -197,9 +210,21 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
     return _Singular.apply(z, lambda s: s.clamp(low, high), fit)[0]
 
 
-@in_working_precision
-def _leading(z: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+def _leading(z: Tensor, rank: int, name: str) -> tuple[Tensor, Tensor, Tensor]:
     """`u`, `diag(s)`, `v` of the truncated singular value decomposition."""
+    if z.ndim < 2 or min(z.shape[-2:]) < rank:
+        raise ValueError(
+            f"{name}.right_inverse: rank {rank} needs both dimensions at least that large, got "
+            f"shape {tuple(z.shape)}"
+        )
+    require_finite(z, name)
+    factors = _truncated(z, rank)
+    require_finite(factors[1], name)  # a singular value may be larger than all entries
+    return factors
+
+
+@in_working_precision
+def _truncated(z: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     u, s, vh = torch.linalg.svd(z, full_matrices=False)
     m = torch.diag_embed(s[..., :rank]).to(z.dtype)
     return u[..., :rank].contiguous(), m, adjoint(vh[..., :rank, :]).contiguous()
@@ -246,15 +271,120 @@ class LowRank(nn.Module):
 
     def right_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Factors of the nearest matrix of this rank, by the truncated SVD."""
-        if z.ndim < 2 or min(z.shape[-2:]) < self.rank:
+        return _leading(z, self.rank, type(self).__name__)
+
+
+class FixedRank(nn.Module):
+    """`U exp(S) V'` with orthonormal `U` (n x r), `V` (p x r) and symmetric `S`: of rank r always.
+
+    Every matrix of rank r is `U P V'` with positive definite `P`, and the Jacobian has the rank of
+    the manifold everywhere: a value cannot lose rank, as one of `LowRank` can. The factors of the
+    parametrization may be any full-rank `u`, `v` and any `m`; polar factors and the symmetric
+    part are used.
+
+    Args:
+        rank: r.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import FixedRank
+        >>> FixedRank(1)(torch.eye(2, 1), torch.zeros(1, 1), torch.eye(3, 1))
+        tensor([[1., 0., 0.],
+                [0., 0., 0.]])
+
+    Source: Meyer, Bonnabel and Sepulchre, Linear regression under fixed-rank constraints: a
+    Riemannian approach, ICML 2011, section 3.2 (the polar factorization).
+    """
+
+    batched = True
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"FixedRank: rank must be at least 1, got {rank}")
+        self.rank = rank
+
+    @property
+    def config(self) -> tuple[int]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.rank,)
+
+    @in_working_precision
+    def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
+        """`polar(u) exp(sym(m)) polar(v)'`."""
+        return polar(u) @ spd_exp(m) @ adjoint(polar(v))
+
+    def right_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of the nearest matrix of this rank, by the truncated SVD.
+
+        Raises:
+            ValueError: a side of `z` is shorter than the rank, or `z` has a smaller rank.
+        """
+        name = type(self).__name__
+        u, s, v = _leading(z, self.rank, name)
+        return u, _log_diagonal(s, max(z.shape[-2:]), name), v
+
+
+class PositiveSemidefinite(nn.Module):
+    """`U exp(S) U'` with orthonormal `U` (n x r) and symmetric `S`: semidefinite, of rank r always.
+
+    Args:
+        rank: r.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import PositiveSemidefinite
+        >>> PositiveSemidefinite(1)(torch.ones(2, 1), torch.zeros(1, 1))
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+
+    Source: Bonnabel and Sepulchre, Riemannian metric and geometric mean for positive semidefinite
+    matrices of fixed rank, SIAM J. Matrix Anal. Appl. 31 (2009), section 2.
+    """
+
+    batched = True
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"PositiveSemidefinite: rank must be at least 1, got {rank}")
+        self.rank = rank
+
+    @property
+    def config(self) -> tuple[int]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.rank,)
+
+    @in_working_precision
+    def forward(self, u: Tensor, m: Tensor) -> Tensor:
+        """`polar(u) exp(sym(m)) polar(u)'`."""
+        factor = polar(u) @ spd_exp(m / 2)  # symmetric to the last bit, and semidefinite
+        return factor @ adjoint(factor)
+
+    def right_inverse(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Eigenvectors, and logarithms of the eigenvalues.
+
+        Raises:
+            ValueError: `p` is not symmetric positive semidefinite of this rank.
+        """
+        name = type(self).__name__
+        # p = z z' with z = u s v', hence u s^2 u'.
+        u, s, _ = _leading(semidefinite_factor(p, self.rank, name), self.rank, name)
+        return u, 2 * _log_diagonal(s, p.shape[-1], name)
+
+
+@in_working_precision
+def _log_diagonal(s: Tensor, size: int, name: str) -> Tensor:
+    """Logarithm of a diagonal matrix of singular values, none of which may vanish."""
+    values = s.diagonal(dim1=-2, dim2=-1)
+    if not s.is_meta:
+        least, most = values[..., -1].real, values[..., 0].real
+        if not bool((least > size * torch.finfo(s.dtype).eps * most).all()):
             raise ValueError(
-                f"LowRank.right_inverse: rank {self.rank} needs both dimensions at least that "
-                f"large, got shape {tuple(z.shape)}"
+                f"{name}.right_inverse: the matrix has a smaller rank than {s.shape[-1]}: its "
+                f"singular value number {s.shape[-1]} is {float(least.min()):.3g}"
             )
-        require_finite(z, "LowRank")
-        factors = _leading(z, self.rank)
-        require_finite(factors[1], "LowRank")
-        return factors
+    return torch.diag_embed(values.log())
 
 
 class SpectralBound(nn.Module):

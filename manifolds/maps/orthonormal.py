@@ -217,7 +217,7 @@ def polar(z: Tensor) -> Tensor:
 def _qr_factors(z: Tensor) -> _QRFactors:
     # The value does not depend on the scale, which alone could overflow a norm.
     scale = z.abs().amax((-2, -1), keepdim=True)
-    scale = scale.masked_fill(scale == 0, 1)
+    scale = scale.masked_fill(scale < 1e15, 1)
     q, r = torch.linalg.qr(z / scale)
     diagonal = r.diagonal(dim1=-2, dim2=-1)
     phase = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal.sgn())

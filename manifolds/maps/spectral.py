@@ -618,6 +618,32 @@ def _factor(p: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return values, root @ adjoint(vectors) if rank == n else root[..., n - rank :]
 
 
+def semidefinite_factor(p: Tensor, rank: int, name: str) -> Tensor:
+    """A factor `z` of `rank` columns with `z z' = p`, for the right inverse of the map `name`.
+
+    Raises:
+        ValueError: `p` is not symmetric positive semidefinite of at most this rank.
+    """
+    require_symmetric(p, name)
+    n = p.shape[-1]
+    if rank > n:
+        raise ValueError(
+            f"{name}.right_inverse: a {n} x {n} matrix has no factor of {rank} columns of full "
+            f"rank; choose a rank of at most {n}"
+        )
+    values, root = _factor(p, rank)
+    require_finite(root, name)
+    if not p.is_meta:
+        tolerance = slack(p) / 10 * n * largest(values)
+        dropped = values[..., : n - rank]
+        if bool((values < -tolerance).any()) or largest(dropped) > tolerance:
+            raise ValueError(
+                f"{name}.right_inverse: the matrix is not positive semidefinite of rank {rank}: "
+                f"its eigenvalues are {values.tolist()}"
+            )
+    return root
+
+
 class Square(nn.Module):
     """`Z Z'`: positive semidefinite, of the rank of `Z`.
 
@@ -657,25 +683,8 @@ class Square(nn.Module):
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """A factor `z` with `z z' = p`; raises ValueError if there is none of this rank."""
-        require_symmetric(p, type(self).__name__)
-        n = p.shape[-1]
-        rank = n if self.rank is None else self.rank
-        if rank > n:
-            raise ValueError(
-                f"Square.right_inverse: a {n} x {n} matrix has no factor of {rank} columns of full "
-                f"rank; choose a rank of at most {n}"
-            )
-        values, root = _factor(p, rank)
-        require_finite(root, type(self).__name__)
-        if not p.is_meta:
-            tolerance = slack(p) / 10 * n * largest(values)
-            dropped = values[..., : n - rank]
-            if bool((values < -tolerance).any()) or largest(dropped) > tolerance:
-                raise ValueError(
-                    f"Square.right_inverse: the matrix is not positive semidefinite of rank {rank}:"
-                    f" its eigenvalues are {values.tolist()}"
-                )
-        return root
+        rank = p.shape[-1] if self.rank is None else self.rank
+        return semidefinite_factor(p, rank, type(self).__name__)
 
 
 @in_working_precision

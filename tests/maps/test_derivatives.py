@@ -228,15 +228,37 @@ def test_log_orthogonal(angle: float) -> None:
     _check(lambda z: maps.log_orthogonal(maps.polar(z)), q, second=angle < 3.1)
 
 
-def test_low_rank_has_the_rank_of_the_manifold() -> None:
-    n, p, r = 5, 4, 2
-    z = _with_singular_values(n, [2.0, 2.0, 0.0, 0.0])
-    module = maps.LowRank(r)
+@pytest.mark.parametrize(
+    ("module", "z", "dimension"),
+    [
+        (maps.LowRank(2), _with_singular_values(5, [2.0, 2.0, 0.0, 0.0]), (5 + 4 - 2) * 2),
+        (maps.FixedRank(2), _with_singular_values(5, [2.0, 2.0, 0.0, 0.0]), (5 + 4 - 2) * 2),
+        (maps.FixedRank(3), _with_singular_values(4, [2.0, 1.0, 1.0]).mT, (4 + 3 - 3) * 3),
+        (maps.PositiveSemidefinite(2), _with_spectrum([2.0, 2.0, 0.0, 0.0]), 4 * 2 - 1),
+        (maps.Square(2), _with_spectrum([2.0, 2.0, 0.0, 0.0]), 4 * 2 - 1),
+    ],
+    ids=["low rank", "fixed rank", "full rank", "semidefinite", "square"],
+)
+def test_jacobian_has_the_rank_of_the_manifold(
+    module: torch.nn.Module, z: Tensor, dimension: int
+) -> None:
+    """At repeated singular values, where a diagonal factor in the middle loses some."""
     factors = module.right_inverse(z)
+    factors = factors if isinstance(factors, tuple) else (factors,)
     jacobians = torch.autograd.functional.jacobian(module, factors)
-    jacobian = torch.cat([j.reshape(n * p, -1) for j in jacobians], -1)
-    assert int(torch.linalg.matrix_rank(jacobian)) == (n + p - r) * r
+    jacobian = torch.cat([j.reshape(z.numel(), -1) for j in jacobians], -1)
+    assert int(torch.linalg.matrix_rank(jacobian, atol=1e-9)) == dimension
     _check(module, *factors)
+
+
+def test_rank_is_kept_by_any_factors() -> None:
+    u, v, m = _random(6, 2), _random(5, 2, seed=2), 3 * _random(2, 2, seed=3)
+    for scale in (0.0, 1e-3, 1.0, -2.0):
+        values = torch.linalg.svdvals(maps.FixedRank(2)(u, scale * m, v))
+        assert float(values[1]) > 1e-8 and float(values[2]) < 1e-12 * float(values[0])
+        p = maps.PositiveSemidefinite(2)(u, scale * m)
+        assert torch.equal(p, p.mT) and int(torch.linalg.matrix_rank(p)) == 2
+        assert float(torch.linalg.eigvalsh(p).min()) > -1e-12 * float(p.norm())
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,26 @@ def test_others_against_scipy() -> None:
     assert _relative(maps.log_orthogonal(q), scipy.linalg.logm(q.numpy())) < 1e-12
     z = torch.randn(9, 5, dtype=torch.float64)
     assert _relative(maps.polar(z), scipy.linalg.polar(z.numpy())[0]) < 1e-12
+    q, r = scipy.linalg.qr(z.numpy(), mode="economic")
+    assert _relative(maps.qr(z), q * np.sign(np.diag(r))) < 1e-12
+    u, sigma, vh = scipy.linalg.svd(z.numpy(), full_matrices=False)
+    assert _relative(maps.truncate(z, 2), (u[:, :2] * sigma[:2]) @ vh[:2]) < 1e-12
+    clipped = (u * np.clip(sigma, 0.5, 2.0)) @ vh
+    assert _relative(maps.clamp_singular_values(z, 0.5, 2.0), clipped) < 1e-12
     p = _positive(8, 10.0)
     assert _relative(maps.spd_log(p), scipy.linalg.logm(p.numpy())) < 1e-12
     assert _relative(maps.spd_sqrt(p), scipy.linalg.sqrtm(p.numpy())) < 1e-12
     assert _relative(maps.spd_inv_sqrt(p), np.linalg.inv(scipy.linalg.sqrtm(p.numpy()))) < 1e-12
     s = sym(torch.randn(8, 8, dtype=torch.float64))
+    z0 = torch.randn(8, 8, dtype=torch.float64) / 4
     assert _relative(maps.spd_exp(s), scipy.linalg.expm(s.numpy())) < 1e-12
+    softplus = scipy.linalg.logm(np.eye(8) + scipy.linalg.expm(s.numpy()))
+    assert _relative(maps.Softplus()(s), softplus) < 1e-12
+    factor = scipy.linalg.cholesky(p.numpy(), lower=True)
+    free = np.tril(factor, -1) + np.diag(np.log(np.diag(factor)))
+    assert _relative(maps.Cholesky().right_inverse(p), free) < 1e-12
+    x = scipy.linalg.expm(skew(z0).numpy()) @ scipy.linalg.expm(sym(z0).numpy())
+    assert _relative(maps.PositiveDeterminant()(z0), x) < 1e-12
     u = torch.randn(8, 8, dtype=torch.float64)
     expected = scipy.linalg.solve_sylvester(p.numpy(), p.numpy(), u.numpy())
     assert _relative(maps.solve_lyapunov(p, u), expected) < 1e-12
@@ -317,3 +331,67 @@ def test_principal_logarithm_near_its_border() -> None:
     q = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
     a = skew(q @ a @ q.mT)
     assert _relative(maps.log_orthogonal(maps.expm_skew(a)), a) < 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("n", [2, 6, 20])
+def test_right_inverses_near_eigenvalue_minus_one(n: int, dtype: torch.dtype) -> None:
+    """They round-trip, or raise where the logarithm is not unique in this precision."""
+    eps = torch.finfo(dtype).eps
+    q = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
+    for gap in (0.0, eps, eps**0.75, 3 * eps**0.5, 1e-2, 0.1):
+        a = torch.zeros(n, n, dtype=torch.float64)
+        a[0, 1], a[1, 0] = math.pi - gap, gap - math.pi
+        x = (q @ _exact_exponential(a) @ q.mT).to(dtype)
+        rounding = 5 * eps * n / max(gap, eps)
+        single = dtype == torch.float32  # solved in float64
+        for module, error in (
+            (maps.MatrixExponential(), 50 * eps * n if single else rounding),
+            (maps.MatrixExponential(skew=True), 50 * eps * n if single else rounding),
+            (maps.CayleyMap(), rounding),  # the skew matrix itself is as large as 4 / gap
+        ):
+            if gap < eps**0.5:
+                with pytest.raises(ValueError, match="eigenvalue -1"):
+                    module.right_inverse(x)
+            else:
+                assert float((module(module.right_inverse(x)) - x).norm()) <= error
+
+
+def _by_eigh(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def function(s: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(s)
+        return (vectors * f(values).unsqueeze(-2)) @ vectors.mT
+
+    return function
+
+
+def _by_svd(z: Tensor) -> Tensor:
+    u, _, vh = torch.linalg.svd(z, full_matrices=False)
+    return u @ vh
+
+
+def _by_qr(z: Tensor) -> Tensor:
+    q, r = torch.linalg.qr(z)
+    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+
+
+@pytest.mark.parametrize("n", [3, 16, 64])
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
+def test_factorizations_in_float32(n: int, condition: float) -> None:
+    """No further from the exact value than torch's own, over a batch."""
+    q = maps.qr(torch.randn(6, n, n, dtype=torch.float64))
+    values = torch.logspace(-math.log10(condition), 0, n, dtype=torch.float64)
+    p = sym((q * values) @ q.mT).float()
+    z = ((maps.qr(torch.randn(6, 2 * n, n, dtype=torch.float64)) * values) @ q.mT).float()
+    for ours, torchs, x in (
+        (maps.spd_log, _by_eigh(torch.log), p),
+        (maps.spd_sqrt, _by_eigh(torch.sqrt), p),
+        (maps.spd_inv_sqrt, _by_eigh(torch.rsqrt), p),
+        (maps.spd_exp, _by_eigh(torch.exp), 10 * p),
+        (maps.Softplus(), _by_eigh(torch.nn.functional.softplus), p - p.mT / 2),
+        (maps.polar, _by_svd, z),
+        (maps.qr, _by_qr, z),
+    ):
+        exact = torchs(x.double())
+        error, reference = (float((f(x) - exact).norm()) for f in (ours, torchs))
+        assert error <= 1.5 * reference + EPS * float(exact.norm()), (ours, error / reference)
