@@ -1,7 +1,8 @@
 """Contenders timed in turn: warm-up, then rounds of ours, peer, ours, peer, and a product.
 
 Every ratio is taken within one round, so that a machine that gets slower while the benchmark
-runs slows both sides of it.
+runs slows both sides of it. A call that is not timed comes before each sample: what the neighbor
+left in the caches and gave back of the heap is no one's time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["Contender", "Work", "measure"]
 
 PRODUCT = "product"
 SHORTEST = 2e-3  # seconds of a sample: shorter calls are repeated within it
+LONG = 0.5  # seconds: a call that takes longer is hardly slowed down by a cold start
 SCHEDULE = 5e-5  # of the clock and the loop; a call as long as this is timed by itself
 
 
@@ -81,14 +83,21 @@ class _Clock:
         self.synchronize = synchronize
         self.number = contender.number or 1
         self.spent = 0.0
+        self.seconds = math.inf  # of a call, as far as is known
         self.samples: dict[int, float] = {}
 
+    def _prepare(self) -> None:
+        if self.contender.before is not None:
+            self.contender.before()
+
     def sample(self) -> float:
-        """Seconds of one call."""
+        """Seconds of one call, after another that is not timed."""
         contender, call = self.contender, self.contender.call
         with contender.context():
-            if contender.before is not None:
-                contender.before()
+            if self.seconds < LONG:
+                self._prepare()
+                call()
+            self._prepare()
             calls = range(self.number)
             self.synchronize()
             start = perf_counter()
@@ -97,7 +106,8 @@ class _Clock:
             self.synchronize()
             seconds = perf_counter() - start
         self.spent += seconds
-        return seconds / self.number
+        self.seconds = seconds / self.number
+        return self.seconds
 
     def warm_up(self, budget: float) -> None:
         """Two calls, of which the second sets the number; one that is too slow is the sample."""
