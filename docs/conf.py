@@ -51,7 +51,7 @@ nitpick_ignore_regex = [
     # Names from the package that gathers them; their reference is under the file's own name.
     (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
     # What a file keeps to itself: a base class of its own, an alias of a type.
-    (r"py:.*", r"torchmanifold\..*\.(_\w+|Point)"),
+    (r"py:.*", r"torchmanifold\..*\.(_\w+|Point|Watch)"),
 ]
 
 # -- How they look ---------------------------------------------------------------------------
