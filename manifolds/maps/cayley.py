@@ -18,6 +18,7 @@ from torchmanifold.manifolds.linalg import (
     inverse,
     move,
     newton_schulz_step,
+    polish,
     polish_change,
     skew,
     skew_norm_bound,
@@ -250,7 +251,8 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     Math. Program. 142 (2013), lemma 4, by the Woodbury identity.
     """
     if is_long(v):
-        return cayley_thin(wide(x), wide(v)).to(x.dtype)
+        # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
+        return cayley_thin(polish(wide(x)), wide(v)).to(x.dtype)
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
     t = skew(overlap) / 2 - adjoint(normal) @ normal / 4

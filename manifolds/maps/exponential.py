@@ -25,6 +25,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     move,
     newton_schulz_step,
+    polish,
     polish_change,
     skew,
     skew_norm_bound,
@@ -531,7 +532,8 @@ def exp_thin(x: Tensor, v: Tensor) -> Tensor:
     SIAM J. Matrix Anal. Appl. 20 (1998), corollary 2.2, without its QR decomposition.
     """
     if is_long(v):
-        return exp_thin(wide(x), wide(v)).to(x.dtype)
+        # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
+        return exp_thin(polish(wide(x)), wide(v)).to(x.dtype)
     p = x.shape[-1]
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
