@@ -108,7 +108,7 @@ class RiemannianAdam(ManifoldOptimizer):
             Mhammedi & Harandi 2018). It depends on the coordinates of the embedding.
         capturable: let a CUDA graph capture steps of ordinary weights too, as in `torch.optim`;
             those of weights on manifolds always can be.
-        nonfinite: as in `RiemannianSGD`.
+        foreach, fused, nonfinite: as in `RiemannianSGD`.
 
     Raises:
         ValueError: for an option out of its range.
@@ -140,6 +140,8 @@ class RiemannianAdam(ManifoldOptimizer):
         decoupled_weight_decay: bool = False,
         second_moment: str = "matrix",
         capturable: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
         nonfinite: str = "propagate",
     ) -> None:
         defaults = {
@@ -152,6 +154,8 @@ class RiemannianAdam(ManifoldOptimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
             "second_moment": second_moment,
             "capturable": capturable,
+            "foreach": foreach,
+            "fused": fused,
             "nonfinite": nonfinite,
         }
         super().__init__(params, defaults)
@@ -189,7 +193,8 @@ class RiemannianAdam(ManifoldOptimizer):
             state = self.state[p]
             if "step" not in state:
                 # On the host, as in PyTorch, unless a graph shall be captured.
-                state["step"] = torch.zeros((), device=p.device if group["capturable"] else "cpu")
+                on_device = group["capturable"] or group["fused"]
+                state["step"] = torch.zeros((), device=p.device if on_device else "cpu")
                 for name in ("exp_avg", "exp_avg_sq"):
                     state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
             if group["amsgrad"] and "max_exp_avg_sq" not in state:
@@ -211,5 +216,7 @@ class RiemannianAdam(ManifoldOptimizer):
             amsgrad=group["amsgrad"],
             maximize=group["maximize"],
             capturable=group["capturable"],
+            foreach=group["foreach"],
+            fused=group["fused"],
             decoupled_weight_decay=group["decoupled_weight_decay"],
         )

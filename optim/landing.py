@@ -148,7 +148,7 @@ class Landing(ManifoldOptimizer):
         maximize: maximize instead of minimize.
         attraction: strength of the attraction to the manifold.
         safety: the largest residual, between 0 and 1.
-        nonfinite: as in `RiemannianSGD`.
+        foreach, fused, nonfinite: as in `RiemannianSGD`.
 
     Raises:
         ValueError: for an option out of its range, or a weight on another manifold.
@@ -178,6 +178,8 @@ class Landing(ManifoldOptimizer):
         maximize: bool = False,
         attraction: float = 1.0,
         safety: float = 0.5,
+        foreach: bool | None = None,
+        fused: bool | None = None,
         nonfinite: str = "propagate",
     ) -> None:
         defaults = {
@@ -189,6 +191,8 @@ class Landing(ManifoldOptimizer):
             "maximize": maximize,
             "attraction": attraction,
             "safety": safety,
+            "foreach": foreach,
+            "fused": fused,
             "nonfinite": nonfinite,
         }
         super().__init__(params, defaults)

@@ -67,6 +67,8 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def _check(self, options: dict[str, Any]) -> None:
         """Refuse options that make no sense; those of all optimizers here."""
         _require_rate(self, options["lr"])
+        fused, foreach = options.get("fused"), options.get("foreach")
+        require(not (fused and foreach), self, "fused", "None or False with foreach=True", fused)
         choices, given = ("propagate", "skip", "raise"), options["nonfinite"]
         require(given in choices, self, "nonfinite", f"in {choices}", given)
 

@@ -26,6 +26,7 @@ def riemannian_rmsprop(
     eps: float = 1e-8,
     weight_decay: float = 0,
     momentum: float = 0,
+    centered: bool = False,
     maximize: bool = False,
     second_moment: str = "matrix",
 ) -> tuple[Tensor, State]:
@@ -41,11 +42,13 @@ def riemannian_rmsprop(
         eps: added to the denominator.
         weight_decay: strength of the pull towards zero.
         momentum: momentum factor.
+        centered: divide by an average of the deviation in place of the length.
         maximize: maximize instead of minimize.
         second_moment: `"matrix"` or `"element"`, see `RiemannianAdam`.
 
     Returns:
-        The new points, and the new state: `square_avg`, and `momentum_buffer` with momentum.
+        The new points, and the new state: `square_avg`; `momentum_buffer` with momentum, and
+        `grad_avg` if centered.
     """
     g = -egrad if maximize else egrad
     if weight_decay != 0:
@@ -53,15 +56,21 @@ def riemannian_rmsprop(
     g = manifold.gradient(x, g)
     square = second_moment_of(manifold, x, g, second_moment)
     square = torch.lerp(state.get("square_avg", torch.zeros_like(square)), square, 1 - alpha)
-    d = g / extended(square.sqrt() + eps, g)
+    spread, carried = square, {}
+    if centered:
+        mean = torch.lerp(state.get("grad_avg", torch.zeros_like(g)), g, 1 - alpha)
+        spread = (square - second_moment_of(manifold, x, mean, second_moment)).clamp_min(0)
+        carried["grad_avg"] = mean
+    d = g / extended(spread.sqrt() + eps, g)
     if second_moment == "element":
         d = manifold.tangent(x, d)
-    if momentum == 0:
-        return move(manifold, x, d, lr), {"square_avg": square}
-    if "momentum_buffer" in state:
-        d = d.add(state["momentum_buffer"], alpha=momentum)
+    if momentum != 0:
+        if "momentum_buffer" in state:
+            d = d.add(state["momentum_buffer"], alpha=momentum)
+        carried["momentum_buffer"] = d
     y = move(manifold, x, d, lr)
-    return y, {"square_avg": square, "momentum_buffer": manifold.carry(x, y, d)}
+    moments = {name: manifold.carry(x, y, w) for name, w in carried.items()}
+    return y, {"square_avg": square, **moments}
 
 
 class RiemannianRMSprop(ManifoldOptimizer):
@@ -82,9 +91,12 @@ class RiemannianRMSprop(ManifoldOptimizer):
         eps: added to the denominator.
         weight_decay: adds `weight_decay x` to the Euclidean gradient.
         momentum: momentum factor.
+        centered: subtract from `s` the squared length of an average of the gradients, which is
+            transported.
         maximize: maximize instead of minimize.
         second_moment: `"matrix"` or `"element"`, as in `RiemannianAdam`.
-        nonfinite: as in `RiemannianSGD`.
+        capturable: as in `RiemannianAdam`.
+        foreach, nonfinite: as in `RiemannianSGD`.
 
     Raises:
         ValueError: for an option out of its range.
@@ -110,9 +122,12 @@ class RiemannianRMSprop(ManifoldOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0,
         momentum: float = 0,
+        centered: bool = False,
         *,
         maximize: bool = False,
         second_moment: str = "matrix",
+        capturable: bool = False,
+        foreach: bool | None = None,
         nonfinite: str = "propagate",
     ) -> None:
         defaults = {
@@ -121,8 +136,11 @@ class RiemannianRMSprop(ManifoldOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "momentum": momentum,
+            "centered": centered,
             "maximize": maximize,
             "second_moment": second_moment,
+            "capturable": capturable,
+            "foreach": foreach,
             "nonfinite": nonfinite,
         }
         super().__init__(params, defaults)
@@ -138,15 +156,19 @@ class RiemannianRMSprop(ManifoldOptimizer):
     def _rule(
         self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        names = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize", "second_moment")
-        options = {name: group[name] for name in names}
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize")
+        options = {name: group[name] for name in (*names, "second_moment")}
         return riemannian_rmsprop(manifold, x, egrad, state, **options)
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        names = ["square_avg", *(["momentum_buffer"] if group["momentum"] > 0 else [])]
+        centered, momentum = group["centered"], group["momentum"] > 0
+        names = ["square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * momentum]
         for p in params:
             state = self.state[p]
-            state.setdefault("step", torch.zeros(()))  # on the host, as in PyTorch
+            # On the host, as in PyTorch, unless a graph shall be captured.
+            state.setdefault(
+                "step", torch.zeros((), device=p.device if group["capturable"] else "cpu")
+            )
             for name in names:
                 if name not in state:
                     state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
@@ -155,8 +177,8 @@ class RiemannianRMSprop(ManifoldOptimizer):
             params,
             grads,
             [s["square_avg"] for s in states],
-            [],
-            [s["momentum_buffer"] for s in states] if group["momentum"] > 0 else [],
+            [s["grad_avg"] for s in states] if centered else [],
+            [s["momentum_buffer"] for s in states] if momentum else [],
             [s["step"] for s in states],
             has_complex=any(p.is_complex() for p in params),
             lr=group["lr"],
@@ -165,5 +187,7 @@ class RiemannianRMSprop(ManifoldOptimizer):
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             maximize=group["maximize"],
-            centered=False,
+            centered=centered,
+            capturable=group["capturable"],
+            foreach=group["foreach"],
         )

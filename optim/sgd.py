@@ -106,6 +106,8 @@ def ordinary_sgd(
         weight_decay=group["weight_decay"],
         nesterov=group["nesterov"],
         maximize=group["maximize"],
+        foreach=group["foreach"],
+        fused=group["fused"],
     )
     if momentum != 0:
         for p, buffer in zip(params, buffers, strict=True):
@@ -139,6 +141,8 @@ class RiemannianSGD(ManifoldOptimizer):
             from point to point. `"euclidean"`: Euclidean gradients; the average is converted at
             each point. With `Stiefel(metric=Canonical(), retraction=NewtonSchulz(1))` and half the
             learning rate the latter is POGO (Javaloy & Vergari, arXiv 2602.14656).
+        foreach: compute ordinary weights by PyTorch's multi-tensor functions, as in `torch.optim`.
+        fused: compute ordinary weights by PyTorch's fused functions, as in `torch.optim`.
         nonfinite: for a step that is not finite. `"propagate"`: make it. `"skip"`: leave that
             weight and its state as they are, and count it in `state[weight]["skipped"]`;
             without synchronizing the device. `"raise"`: raise before any weight is moved;
@@ -171,6 +175,8 @@ class RiemannianSGD(ManifoldOptimizer):
         *,
         maximize: bool = False,
         average: str = "riemannian",
+        foreach: bool | None = None,
+        fused: bool | None = None,
         nonfinite: str = "propagate",
     ) -> None:
         defaults = {
@@ -181,6 +187,8 @@ class RiemannianSGD(ManifoldOptimizer):
             "nesterov": nesterov,
             "maximize": maximize,
             "average": average,
+            "foreach": foreach,
+            "fused": fused,
             "nonfinite": nonfinite,
         }
         super().__init__(params, defaults)

@@ -322,7 +322,8 @@ def _qr_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _QRFactors:
             return q, None
     z = wide(x) + wide(v)
     q = _cholesky_qr(z, adjoint(z) @ z)
-    if z.dtype == v.dtype:  # nothing was gained: a second pass
+    # A second pass, where no digits were gained, or the step is known to be long.
+    if z.dtype == v.dtype or reads_values(v):
         q = _cholesky_qr(q, adjoint(q) @ q)
     return q.to(v.dtype), None
 
@@ -389,7 +390,7 @@ def _polar_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _Polar:
             change = torch.expm1(torch.log1p(values) / -2)
             return z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w)), (1 + values).sqrt(), w
     q, s, w = _gram_polar(wide(x) + wide(v))
-    if q.dtype == v.dtype:  # nothing was gained: a second pass
+    if q.dtype == v.dtype or reads_values(v):  # as for QR
         q = newton_schulz_step(q)
     return q.to(v.dtype), s.to(v.real.dtype), w.to(v.dtype)
 

@@ -69,3 +69,12 @@ def test_what_cannot_be_projected_is_refused():
     state["1.weight"][0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"'1\.weight': 1 of 16 entries"):
         tm.project_state_dict(model, state)
+
+
+@both_ways
+def test_a_model_converted_to_float64_loads_its_own_checkpoint(how):
+    """Its values are those of float32."""
+    layer = tm.constrain(nn.Linear(6, 4), "weight", tm.Stiefel(), how=how).double()
+    values = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer.load_state_dict(values)
+    assert all(torch.equal(layer.state_dict()[name], value) for name, value in values.items())

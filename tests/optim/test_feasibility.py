@@ -75,6 +75,17 @@ def test_rounding_does_not_grow(manifold, optimizer, options):
     assert manifold.residual(weight.detach()) <= bound(x, manifold)
 
 
+@pytest.mark.parametrize(
+    ("manifold", "shape"),
+    [(tm.Stiefel(), (64, 32)), (tm.SpecialOrthogonal(), (64, 64)), (tm.Sphere(), (64,))],
+    ids=label,
+)
+def test_ten_thousand_steps(manifold, shape):
+    """Of the default retractions; rounding that adds up is not seen in a thousand."""
+    x = wander(manifold, shape, SIZES, 10_000)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("manifold", "shape"), ORTHOGONAL, ids=label)
 def test_a_hundred_thousand_steps(manifold, shape):
@@ -165,6 +176,28 @@ def test_newton_schulz_reads_no_value_on_an_accelerator(monkeypatch):
 )
 def test_huge_steps(manifold, shape):
     x = wander(manifold, shape, (30.0, 1e3, 1e4), 50)
+    assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+@pytest.mark.parametrize(
+    ("manifold", "shape"),
+    [(M, (8, 4)) for M in exact(tm.Stiefel())]
+    + [(M, (8, 8)) for M in exact(tm.SpecialOrthogonal())],
+    ids=label,
+)
+def test_huge_steps_of_rank_one(manifold, shape):
+    """The Gram matrix of such a step has a condition of 10^10 and more."""
+    generator = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(x) for x in manifold.random(3, *shape, generator=generator)]
+    for p in weights:
+        p._manifold = manifold
+    optimizer = tm.optim.RiemannianSGD(weights, lr=1e4)
+    for _ in range(20):
+        for p, size in zip(weights, (1e-3, 1.0, 30.0), strict=True):
+            left, right = (torch.randn(n, generator=generator) for n in shape)
+            p.grad = size * torch.outer(left / left.norm(), right / right.norm())
+        optimizer.step()
+    x = torch.stack(weights).detach()
     assert manifold.residual(x).max() <= bound(x, manifold)
 
 

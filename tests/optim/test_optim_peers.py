@@ -3,7 +3,9 @@
 import math
 
 import geoopt
+import numpy as np
 import pogo
+import pymanopt.manifolds as pymanopt
 import pytest
 import torch
 from torch import nn
@@ -50,6 +52,46 @@ def test_adam_is_geoopt(name, amsgrad):
     """Not on SPD matrices, whose second moment geoopt takes of each entry."""
     ours, theirs = tm.optim.RiemannianAdam, geoopt.optim.RiemannianAdam
     compare(name, ours, theirs, 10, lr=0.05, betas=(0.8, 0.9), amsgrad=amsgrad)
+
+
+PYMANOPT = {
+    "Stiefel, QR": (tm.Stiefel(), pymanopt.Stiefel(7, 3, retraction="qr"), (7, 3)),
+    "Stiefel, polar": (
+        tm.Stiefel(retraction=tm.Polar()),
+        pymanopt.Stiefel(7, 3, retraction="polar"),
+        (7, 3),
+    ),
+    "rotations": (
+        tm.SpecialOrthogonal(retraction=tm.QR()),
+        pymanopt.SpecialOrthogonalGroup(5, retraction="qr"),
+        (5, 5),
+    ),
+    "sphere": (tm.Sphere(), pymanopt.Sphere(6), (6,)),
+    "SPD": (SPD, pymanopt.SymmetricPositiveDefinite(4), (4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", PYMANOPT)
+def test_descent_is_pymanopt(name):
+    """Steps of a fixed length with pymanopt's own gradient and retraction."""
+    manifold, peer, shape = PYMANOPT[name]
+    x = manifold.random(*shape, dtype=torch.float64)
+    a = torch.randn(*shape, dtype=torch.float64)
+    mine = nn.Parameter(x.clone())
+    mine._manifold = manifold
+    optimizer = tm.optim.RiemannianSGD([mine], lr=0.05)
+    # pymanopt holds tangent vectors of rotations in the Lie algebra.
+    y = x.numpy().copy()
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss(mine, a).backward()
+        optimizer.step()
+        z = torch.tensor(y, requires_grad=True)
+        loss(z, a).backward()
+        gradient = peer.euclidean_to_riemannian_gradient(y, z.grad.numpy())
+        y = peer.retraction(y, -0.05 * gradient)
+    assert (mine - x).abs().max() > 1e-2
+    assert np.abs(mine.detach().numpy() - y).max() <= 1e-11
 
 
 def first_order_defect(retract, x, u, h):

@@ -27,6 +27,14 @@ LIKE_TORCH = [
     (Adam, torch.optim.Adam, {"lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1}),
     (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.0, 0.5), "eps": 1e-3, "maximize": True}),
     (RMSprop, torch.optim.RMSprop, {"lr": 0.01}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "centered": True, "foreach": True}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "maximize": True, "alpha": 0.5, "eps": 1e-3}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "foreach": True}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "fused": True}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "foreach": True}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "fused": True}),
+    (Adam, torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True}),
+    (Adam, torch.optim.AdamW, {"lr": torch.tensor(0.01), "weight_decay": 0.1}),
     (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}),
 ]
 
@@ -41,6 +49,7 @@ OURS = [
     (Adam, {"lr": 0.01, "nonfinite": "skip", "weight_decay": 0.1}),
     (RMSprop, {"lr": 0.01, "momentum": 0.5, "nonfinite": "skip"}),
     (RMSprop, {"lr": 0.01, "second_moment": "element"}),
+    (RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.5}),
     (Landing, {"lr": 0.1, "momentum": 0.9}),
     (Landing, {"lr": 0.1, "nonfinite": "skip", "weight_decay": 0.1}),
 ]
@@ -48,6 +57,17 @@ OURS = [
 
 def names(pair):
     return [f"{case[0].__name__}-{case[-1]}" for case in pair]
+
+
+def like(options, theirs):
+    """AdamW is Adam with an option."""
+    return {**options, "decoupled_weight_decay": True} if theirs is torch.optim.AdamW else options
+
+
+def point_of(manifold, shape):
+    p = nn.Parameter(manifold.random(*shape, dtype=torch.float64))
+    p._manifold = manifold
+    return p
 
 
 def weights(model):
@@ -65,7 +85,7 @@ def test_ordinary_weights_move_as_under_torch_bit_for_bit(ours, theirs, options)
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
     a, b = copy.deepcopy(plain), copy.deepcopy(plain)
-    both = [(a, ours(a, **options)), (b, theirs(b.parameters(), **options))]
+    both = [(a, ours(a, **like(options, theirs))), (b, theirs(b.parameters(), **options))]
     for model, optimizer in both:
         for i in range(20):
             optimizer.zero_grad()
@@ -81,7 +101,7 @@ def test_ordinary_weights_beside_manifold_weights_too(ours, theirs, options):
     """Given the same gradients, ordinary weights do not notice their neighbours."""
     torch.manual_seed(0)
     model = Mixed()
-    optimizer = ours(model, **options)
+    optimizer = ours(model, **like(options, theirs))
     plain = [p for p in model.parameters() if tm.manifold_of(p) is None]
     shadow = [nn.Parameter(p.detach().clone()) for p in plain]
     reference = theirs(shadow, **options)
@@ -93,6 +113,27 @@ def test_ordinary_weights_beside_manifold_weights_too(ours, theirs, options):
         optimizer.step()
         reference.step()
     assert all(torch.equal(p, q) for p, q in zip(plain, shadow, strict=True))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "options"), LIKE_TORCH, ids=names(LIKE_TORCH))
+def test_on_a_flat_manifold_the_rules_are_those_of_torch(ours, theirs, options):
+    """With a second moment for each entry: the rule for manifolds, not PyTorch's own function."""
+    if ours is Landing:
+        with pytest.raises(ValueError, match="landing knows"):
+            ours([point_of(tm.Euclidean(ndim=2), (3, 2))])
+        return
+    kinds = {} if ours is SGD else {"second_moment": "element"}
+    p = point_of(tm.Euclidean(ndim=2), (3, 2))
+    q = nn.Parameter(p.detach().clone())
+    optimizer, reference = ours([p], **like(options, theirs), **kinds), theirs([q], **options)
+    for _ in range(10):
+        p.grad = torch.randn_like(p)
+        q.grad = p.grad.clone()
+        optimizer.step()
+        reference.step()
+    # A tensor with a learning rate is float32, and they round its products in other places.
+    rounding = 1e-6 if isinstance(options["lr"], torch.Tensor) else 1e-12
+    assert torch.allclose(p, q, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize(("ours", "options"), OURS, ids=names(OURS))
@@ -369,6 +410,45 @@ def test_schedulers_and_hooks():
     assert max(model.residuals()) < 1e-5
 
 
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Landing])
+def test_a_scheduler_moves_a_tensor_learning_rate(ours):
+    results = []
+    for lr in (0.1, torch.tensor(0.1)):
+        torch.manual_seed(1)
+        model = Mixed()
+        optimizer = ours(model, lr=lr)
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        for i in range(4):
+            run(model, optimizer, 1, start=i)
+            scheduler.step()
+        results.append(weights(model))
+    assert optimizer.param_groups[0]["lr"] is lr
+    assert lr == pytest.approx(0.1 / 16)
+    for p, q in zip(*results, strict=True):
+        assert torch.allclose(p, q, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ours", "options"), OURS, ids=names(OURS))
+def test_accumulated_and_clipped_gradients(ours, options):
+    """What counts is the gradient at the step, however it came about."""
+    torch.manual_seed(1)
+    model = Mixed(torch.float64)
+    other = copy.deepcopy(model)
+    optimizer, reference = ours(model, **options), ours(other, **options)
+    for i in range(3):
+        optimizer.zero_grad()
+        for part in batch(model, i).chunk(2):
+            model(part).pow(2).sum().backward()
+        reference.zero_grad()
+        other(batch(other, i)).pow(2).sum().backward()
+        norms = [torch.nn.utils.clip_grad_norm_(m.parameters(), 0.05) for m in (model, other)]
+        assert norms[0] > 0.05
+        optimizer.step()
+        reference.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(p, q, rtol=0, atol=1e-9)
+
+
 def test_grad_scaler_and_autocast():
     model = Mixed()
     optimizer = SGD(model, lr=0.05, momentum=0.9)
@@ -415,6 +495,7 @@ def test_replaced_state_is_noticed():
         (Adam, {"second_moment": "vector"}, "second_moment must be in"),
         (RMSprop, {"alpha": 1.0}, r"alpha must be in \[0, 1\), got 1.0"),
         (RMSprop, {"momentum": -1.0}, "momentum must be at least 0"),
+        (SGD, {"fused": True, "foreach": True}, "fused must be None or False with foreach=True"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(ours, options, message):
