@@ -187,6 +187,40 @@ def test_steps(step: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(along, v, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
+@pytest.mark.parametrize("size", [0.0, 0.1, 3.0])
+def test_steps_in_the_point(step: Callable[..., Tensor], size: float) -> None:
+    """The base may have a gradient too; differences stay on the manifold by its polar factor."""
+
+    def moved(z: Tensor, w: Tensor) -> Tensor:
+        x = maps.polar(z)
+        return step(x, size * (w - x @ sym(x.mT @ w)))
+
+    _check(moved, _orthonormal(5, 3), _random(5, 3))
+
+
+def test_cayley_step_in_the_point() -> None:
+    for z in (torch.zeros(4, 4, dtype=torch.float64), 0.1 * _random(4, 4), 3 * _random(4, 4)):
+        _check(maps.cayley_step, _orthonormal(4, 4), z)
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    [
+        (lambda z: maps.inverse_cayley(maps.cayley(skew(z))), _random(4, 4)),
+        (lambda z: maps.inverse_cayley(maps.cayley(skew(z))), torch.zeros(4, 4).double()),
+        (maps.UnitNorm(), _random(2, 4)),
+        (maps.UnitNorm((0, 1)), _random(2, 4)),
+        (maps.Positive(), 20 * _random(2, 4)),
+        (maps.Square(), _random(4, 2)),
+        (maps.Square(), torch.zeros(4, 2).double()),
+    ],
+    ids=["inverse cayley", "at zero", "norm", "all", "positive", "square", "square at zero"],
+)
+def test_others(function: Callable[..., Tensor], point: Tensor) -> None:
+    _check(function, point)
+
+
 @pytest.mark.parametrize(
     "z",
     [
