@@ -289,6 +289,17 @@ def test_scale_does_not_matter() -> None:
             torch.testing.assert_close(function(size * z), function(z), rtol=1e-4, atol=1e-5)
 
 
+def test_a_zero_vector_has_a_norm_of_one_too() -> None:
+    z = torch.randn(3, 4)
+    z[1] = 0
+    z.requires_grad_()
+    x = maps.UnitNorm()(z)
+    torch.testing.assert_close(x.norm(dim=-1), torch.ones(3))
+    (gradient,) = torch.autograd.grad((x * torch.arange(4.0)).sum(), z)
+    assert bool(torch.isfinite(gradient).all()) and bool((gradient[1] != 0).any())
+    assert float(maps.Positive()(torch.tensor([-1e3]))) > 0
+
+
 def test_rank_deficient_has_a_nearest_point_too() -> None:
     for dtype in (torch.float32, torch.float64):
         for z in (torch.zeros(4, 2, dtype=dtype), torch.ones(4, 2, dtype=dtype)):
@@ -377,6 +388,14 @@ def test_hostile_input_gives_finite_right_answers(
     assert bool(torch.isfinite(maps.truncate(z, 1)).all())
     if kind in ("full", "diagonal"):
         assert float(gram_residual(maps.polar(z))) < bound
+
+
+def test_decorated_functions_have_code_of_their_own() -> None:
+    """The compiler limits recompilations by code object: eight for all maps would be few."""
+    functions = (maps.polar, maps.qr, maps.expm, maps.Positive.forward, maps.UnitNorm.forward)
+    names = [f.__code__.co_name for f in functions]
+    assert names == ["polar", "qr", "expm", "Positive.forward", "UnitNorm.forward"]
+    assert len({f.__code__ for f in functions}) == len(functions)
 
 
 COMPILED = {
