@@ -201,6 +201,11 @@ class SymmetricPositiveDefinite(Manifold):
     `10 n eps` times the largest (at least `eps` if none is positive). The residual is the
     distance to the closure of the set, relative to the size of `x`.
 
+    Points are held as dense matrices, which stay positive while their condition is below
+    `1 / (n eps)`. Steps go beyond it, and end in NaN, where many long ones add up: one along a
+    geodesic from the identity changes the condition by up to `exp(2 ||v||)`. An optimizer with
+    `nonfinite="skip"` leaves such steps out.
+
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
     Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019.
 
