@@ -21,12 +21,13 @@ from torchmanifold.manifolds.geometry import (
 from torchmanifold.manifolds.linalg import in_working_precision
 from torchmanifold.manifolds.linear import relative
 from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.maps.spectral import svd
 
 __all__ = ["FixedRank"]
 
 
 def _svd(x: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    u, s, vh = svd(x)
     return u[..., :rank], s[..., :rank], vh[..., :rank, :].mH
 
 

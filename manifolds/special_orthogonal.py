@@ -34,6 +34,7 @@ from torchmanifold.manifolds.linalg import (
 )
 from torchmanifold.manifolds.linear import square_side
 from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.maps.spectral import svd
 from torchmanifold.manifolds.stiefel import embedded_hessian, newton_schulz, polar, qr
 
 __all__ = ["SpecialOrthogonal"]
@@ -169,7 +170,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.dim(tuple(z.shape))
         _require_real(z)
-        u, _, vh = torch.linalg.svd(z)
+        u, _, vh = svd(z)
         sign = determinant_sign(u @ vh)
         return newton_schulz_step(_flip(u, sign) @ vh)
 

@@ -25,7 +25,8 @@ __all__ = ["Sphere"]
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:
-    return (u.conj() * v).sum(-1, keepdim=True)
+    product = (u.conj() * v).sum(-1, keepdim=True)
+    return product.real if product.is_complex() else product
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -134,8 +135,7 @@ class Sphere(Manifold):
     @in_working_precision
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - <x, z> x`."""
-        dot = _dot(x, z)
-        return z - (dot.real if dot.is_complex() else dot) * x
+        return z - _dot(x, z) * x
 
     def random(
         self,

@@ -36,6 +36,7 @@ from torchmanifold.manifolds.linalg import (
 )
 from torchmanifold.manifolds.manifold import Manifold
 from torchmanifold.manifolds.maps.orthonormal import shortened
+from torchmanifold.manifolds.maps.spectral import svd
 
 __all__ = ["Stiefel"]
 
@@ -172,7 +173,7 @@ class Stiefel(Manifold):
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
         self.dim(tuple(z.shape))
-        u, _, vh = torch.linalg.svd(z, full_matrices=False)
+        u, _, vh = svd(z)
         return newton_schulz_step(u @ vh)
 
     @in_working_precision

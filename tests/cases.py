@@ -31,7 +31,7 @@ CASES = (
     Case(tm.Euclidean(ndim=1), ((5,),)),
     Case(tm.Symmetric(), ((4, 4),), complex=True),
     Case(tm.SkewSymmetric(), ((4, 4),), complex=True),
-    Case(tm.Sphere(), ((5,), (2,))),
+    Case(tm.Sphere(), ((5,), (2,)), complex=True),
     Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
     Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cases import CASES, every, label
+from cases import CASES, every, label, variants
 from torch import Tensor
 
 import torchmanifold as tm
@@ -304,15 +304,53 @@ def test_hessian_is_the_second_derivative_along_geodesics(M, shape):
         assert close(M.inner(x, hess, u), (second * u).sum(), 1e-8)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.complex], ids=lambda c: repr(c.manifold))
-def test_complex_points(case):
-    M, shape = case.manifold, case.shapes[0]
+COMPLEX = [(M, c.shapes[0]) for c in CASES if c.complex for M in variants(c.manifold)]
+
+
+@pytest.mark.parametrize(("M", "shape"), COMPLEX, ids=label)
+def test_complex_points(M, shape):
     x = point(M, (2, *shape), torch.complex128)
     u = M.random_tangent(x)
-    y = M.retract(x, u)
+    y = M.retract(x, reach(M) * u)
+    z = normal(x.shape, torch.complex128)
+    assert close(M.tangent(x, M.tangent(x, z)), M.tangent(x, z), 1e-12)
+    assert close(M.coordinates(x, M.inverse_coordinates(x, u)), u, 1e-11)
+    assert (M.residual(M.project(z)) <= M.tolerance(shape, torch.float64)).all()
     assert x.is_complex() and not M.norm(x, u).is_complex()
     assert (M.residual(y) <= M.tolerance(shape, torch.float64)).all()
     assert close(M.retract(x, 1e-5 * u), x + 1e-5 * u, 1e-9)
+
+
+@over_all
+def test_no_points_are_a_batch_too(M, shape):
+    x = M.random(0, *shape)
+    v = torch.zeros_like(x).requires_grad_()
+    M.trivialize(x, v).sum().backward()
+    assert v.grad.shape == M.gradient(x, x).shape == M.project(x).shape == x.shape
+    assert M.residual(M.retract(x, M.random_tangent(x))).shape == (0,)
+
+
+@over_all
+def test_nan_stays_nan(M, shape):
+    """In its own point of the batch, and without an error of a factorization."""
+    x, z = point(M, (2, *shape), torch.float32), normal((2, *shape), torch.float32)
+    spoilt = torch.full_like(x[:1], torch.nan)
+    bad = torch.cat([spoilt, x[1:]])
+    moved = M.retract(bad, torch.zeros_like(bad))
+    for value in (M.project(torch.cat([spoilt, z[1:]])), moved):
+        assert value[0].isnan().any() and torch.isfinite(value[1]).all()
+    for value in (M.tangent(bad, z), M.gradient(bad, z)):
+        assert torch.isfinite(value[1]).all()
+    if M.dim(shape) < math.prod(shape):
+        assert M.residual(bad)[0].isnan() and M.residual(bad)[1] <= M.tolerance(shape, x.dtype)
+
+
+@over_all
+@in_both
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
+def test_project_takes_any_size(M, shape, dtype, scale):
+    x = M.project(scale * normal(shape, dtype))
+    assert torch.isfinite(x).all() and M.residual(x) <= M.tolerance(shape, dtype)
 
 
 @over_all
