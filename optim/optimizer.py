@@ -145,7 +145,8 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             plan.holds(params) for plan, params in zip(self._plans, groups, strict=True)
         ):
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
-            self._plans = [Plan(params) for params in groups]
+            # In place: torch.compile of PyTorch 2.11 lets no step set an attribute.
+            self._plans[:] = [Plan(params) for params in groups]
             for group, plan in zip(self.param_groups, self._plans, strict=True):
                 for p, manifold in plan.manifolds.items():
                     if manifold is not None:
