@@ -79,7 +79,7 @@ def constrain(
         weight = getattr(module, name)
         if is_lazy(weight):
             raise ValueError(
-                f"constrain: {name!r} of {type(module).__name__} is not initialized yet; run the "
+                f"{where} is not initialized yet; run the "
                 "module once, so that its lazy parameters get their shapes, and constrain it then"
             )
         if is_sharded(weight):

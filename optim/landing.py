@@ -16,6 +16,7 @@ from torchmanifold.manifolds import (
     Stiefel,
     Transposed,
 )
+from torchmanifold.manifolds.linalg import eye_like
 from torchmanifold.optim.optimizer import ManifoldOptimizer, require
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.optim.sgd import check_momentum, ordinary_sgd
@@ -43,7 +44,7 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     Source: Ablin, Vary, Gao & Absil, arXiv 2303.16510, section 3.
     """
     gram = x.mH @ x
-    excess = gram - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    excess = gram - eye_like(x)
     field = g @ gram / 2 + x @ (attraction * excess - g.mH @ x / 2)
     d, size = (torch.linalg.vector_norm(z, dim=(-2, -1)) for z in (excess, field))
     size = size.clamp_min(torch.finfo(size.dtype).tiny)
