@@ -68,7 +68,8 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
 
 def frobenius(x: Tensor) -> Tensor:
     """Frobenius norm of the last two dimensions."""
-    return torch.linalg.vector_norm(x, dim=(-2, -1))
+    # Not -2 and -1: of a 1 x 1 matrix PyTorch 2.11 would compile a norm of the wrong shape.
+    return torch.linalg.vector_norm(x, dim=(x.ndim - 2, x.ndim - 1))
 
 
 def skew_norm_bound(a: Tensor, square: Tensor) -> float:
@@ -141,7 +142,10 @@ def newton_schulz_step(y: Tensor) -> Tensor:
 
 def move(x: Tensor, e: Tensor) -> Tensor:
     """`x (I + e)`, rounded once: a product that is added up on `x` would round at every term."""
-    return (x @ e).add_(x)
+    change = x @ e
+    # PyTorch 2.11 compiles a `MatrixFunction` whose value was changed in place into one without
+    # derivative.
+    return change + x if torch.compiler.is_compiling() else change.add_(x)
 
 
 def polish_change(e: Tensor) -> Tensor:

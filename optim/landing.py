@@ -16,7 +16,7 @@ from torchmanifold.manifolds import (
     Stiefel,
     Transposed,
 )
-from torchmanifold.manifolds.linalg import eye_like
+from torchmanifold.manifolds.linalg import eye_like, frobenius
 from torchmanifold.optim.optimizer import ManifoldOptimizer, require
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.optim.sgd import check_momentum, ordinary_sgd
@@ -46,7 +46,7 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     gram = x.mH @ x
     excess = gram - eye_like(x)
     field = g @ gram / 2 + x @ (attraction * excess - g.mH @ x / 2)
-    d, size = (torch.linalg.vector_norm(z, dim=(-2, -1)) for z in (excess, field))
+    d, size = map(frobenius, (excess, field))
     size = size.clamp_min(torch.finfo(size.dtype).tiny)
     pull = attraction * d * (1 - d).clamp_min(0) / size
     safe = (pull + (pull.square() + (safety - d).clamp_min(0)).sqrt()) / size

@@ -21,7 +21,9 @@ class MatrixFunction(torch.autograd.Function):
     """A `torch.autograd.Function` of matrices in the last two dimensions, ready for `torch.func`.
 
     All tensor outputs must depend on all tensor arguments together, so that all are batched
-    where one argument is. Forward mode raises, because there is no `jvp`.
+    where one argument is. Forward mode raises, because there is no `jvp`. While compiling, the
+    value must not be what an in-place operation returned, nor `x.to(x.dtype)`: PyTorch 2.11 loses
+    the derivative of either, without a word.
 
     Attributes:
         vectors: positions of the arguments that are vectors, `(*batch, n)`, not matrices.

@@ -140,6 +140,15 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
+def narrow(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the precision of `dtype`, the inverse of `wide`; `x` itself where that is its own.
+
+    `x.to(x.dtype)` is `x` too, but as the value of a `MatrixFunction` PyTorch 2.11 compiles it
+    into one without derivative.
+    """
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def is_short(excess: Tensor) -> bool:
     """Is `I + excess`, a Gram matrix on the CPU, near the identity? Not if it is NaN."""
     return bool((frobenius(excess) <= 1).all())
@@ -188,7 +197,7 @@ def _polar_factors(z: Tensor) -> _SVD:
         if not bool((factors[1][..., 0] > 1e-5 * factors[1][..., -1]).all()):
             factors = _svd_polar(wide(z))
     q, s, w = factors or _svd_polar(z)
-    return q.to(z.dtype), s.to(z.real.dtype), w.to(z.dtype)
+    return narrow(q, z.dtype), narrow(s, z.real.dtype), narrow(w, z.dtype)
 
 
 @in_working_precision
@@ -325,7 +334,7 @@ def _qr_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _QRFactors:
     # A second pass, where no digits were gained, or the step is known to be long.
     if z.dtype == v.dtype or reads_values(v):
         q = _cholesky_qr(q, adjoint(q) @ q)
-    return q.to(v.dtype), None
+    return narrow(q, v.dtype), None
 
 
 @in_working_precision
@@ -392,7 +401,7 @@ def _polar_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _Polar:
     q, s, w = _gram_polar(wide(x) + wide(v))
     if q.dtype == v.dtype or reads_values(v):  # as for QR
         q = newton_schulz_step(q)
-    return q.to(v.dtype), s.to(v.real.dtype), w.to(v.dtype)
+    return narrow(q, v.dtype), narrow(s, v.real.dtype), narrow(w, v.dtype)
 
 
 @in_working_precision

@@ -18,7 +18,7 @@ from torchmanifold.manifolds.linalg import (
     sym,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
-from torchmanifold.manifolds.maps.orthonormal import is_short, near_qr_change, up, wide
+from torchmanifold.manifolds.maps.orthonormal import is_short, narrow, near_qr_change, up, wide
 from torchmanifold.manifolds.maps.spectral import reads_values
 
 __all__ = ["projected_qr_step"]
@@ -53,7 +53,7 @@ def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     if y.dtype == z.dtype:  # nothing was gained: a second pass
         q, second = _cholesky(q, gram_excess(q))
         inverse = inverse @ second
-    return q.to(z.dtype), inverse.to(z.dtype)
+    return narrow(q, z.dtype), narrow(inverse, z.dtype)
 
 
 class _ProjectedQR(MatrixFunction):

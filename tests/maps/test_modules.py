@@ -14,6 +14,7 @@ from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.linalg import gram_residual, skew, sym
 
 over_cases = pytest.mark.parametrize("case", MAP_CASES.values(), ids=MAP_CASES.keys())
+in_both = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 in_all = pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str
 )
@@ -414,10 +415,13 @@ COMPILED = {
 
 
 @pytest.mark.parametrize("function", COMPILED.values(), ids=COMPILED.keys())
-def test_compiles_without_graph_breaks(function: Callable[[Tensor], Tensor]) -> None:
+@in_both
+def test_compiles_without_graph_breaks(
+    function: Callable[[Tensor], Tensor], dtype: torch.dtype
+) -> None:
     compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
-    z = torch.randn(4, 4, requires_grad=True)
-    g = torch.randn(4, 4)
+    z = torch.randn(4, 4, dtype=dtype, requires_grad=True)
+    g = torch.randn(4, 4, dtype=dtype)
     expected, actual = function(z), compiled(z)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     (first,) = torch.autograd.grad(expected, z, g)
@@ -426,14 +430,17 @@ def test_compiles_without_graph_breaks(function: Callable[[Tensor], Tensor]) -> 
 
 
 @pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
-def test_steps_compile_without_graph_breaks(step: Callable[..., Tensor]) -> None:
-    x = maps.polar(torch.randn(6, 3))
-    z = torch.randn(6, 3)
+@in_both
+def test_steps_compile_without_graph_breaks(
+    step: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
+    x = maps.polar(torch.randn(6, 3, dtype=dtype))
+    z = torch.randn(6, 3, dtype=dtype)
     v = (z - x @ sym(x.mT @ z)).requires_grad_()
     expected = step(x, v)
     actual = torch.compile(step, backend="aot_eager", fullgraph=True)(x, v)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
-    g = torch.randn(6, 3)
+    g = torch.randn(6, 3, dtype=dtype)
     (first,) = torch.autograd.grad(expected, v, g)
     (second,) = torch.autograd.grad(actual, v, g)
     torch.testing.assert_close(second, first, rtol=1e-3, atol=1e-4)
