@@ -33,10 +33,13 @@ __all__ = ["CayleyMap", "cayley", "cayley_step", "cayley_thin", "inverse_cayley"
 
 
 class _Cayley(MatrixFunction):
-    """`Q - I` and `M = (I - A/2)^-1 = (Q + I) / 2`, with `dQ = M dA M` and `dM = dQ / 2`."""
+    """`Q - I`, and `H` with `M = (I - A/2)^-1 = H`, or `I + H` where A is short.
+
+    `dQ = M dA M` and `dH = dQ / 2`. The third output says which matrices are short, None if all.
+    """
 
     @staticmethod
-    def forward(a: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(a: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         # One solve of `I - A/2`: for a short A with the right side A, which gives the change
         # Q - I to its own precision; for a long one with 2 I, which gives 2 M, and M without the
         # cancellation of (Q + I) / 2. By the mean square of the singular values.
@@ -44,40 +47,50 @@ class _Cayley(MatrixFunction):
         short = (frobenius(a) <= 3 * a.shape[-1] ** 0.5)[..., None, None]
         if reads_values(a) and bool(short.all()):
             change = solve(eye - a / 2, a)
-            return change, torch.add(eye, change, alpha=0.5)
+            return change, change / 2, None
         twice = 2 * eye
         x = solve(eye - a / 2, torch.where(short, a, twice))
-        return torch.where(short, x, x - twice), torch.where(short, x + twice, x) / 2
+        return torch.where(short, x, x - twice), x / 2, short
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        _, half, short = output
+        if short is not None:
+            ctx.mark_non_differentiable(short)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(half, short)
 
     @staticmethod
-    def backward(ctx: Any, change: Tensor | None, half: Tensor | None) -> Tensor | None:
+    def backward(ctx: Any, change: Tensor | None, half: Tensor | None, *_: Any) -> Tensor | None:
         if half is not None:
             change = half / 2 if change is None else change + half / 2
         if change is None:
             return None
-        (m,) = ctx.saved_tensors
-        m = adjoint(m)
-        return m @ change @ m
+        h, short = ctx.saved_tensors
+        return _between(adjoint(h), short, change)
+
+
+def _between(h: Tensor, short: Tensor | None, x: Tensor) -> Tensor:
+    """`M x M`. Where `M` is near the identity, the product with that is not rounded."""
+    if short is None:
+        x = add_product(x, h, x)
+        return add_product(x, x, h)
+    x = torch.where(short, x, 0) + h @ x
+    return torch.where(short, x, 0) + x @ h
 
 
 class _CayleyForward(_Cayley):
     """With forward mode, which the compiler does not take."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         _Cayley.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(output[1])
+        ctx.save_for_forward(*output[1:])
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
-        (m,) = ctx.saved_tensors
-        change = m @ tangent @ m
-        return change, change / 2
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor, None]:
+        change = _between(*ctx.saved_tensors, tangent)
+        return change, change / 2, None
 
 
 @in_working_precision
@@ -85,7 +98,8 @@ def cayley(a: Tensor) -> Tensor:
     """Cayley transform `Q = (I - A/2)^-1 (I + A/2)` of a skew matrix: orthogonal.
 
     The derivative is `dQ = M dA M` with `M = (I - A/2)^-1`: two products, no further solve, and
-    without the cancellation of `M = (I + Q) / 2` at large norm.
+    without the cancellation of `M = (I + Q) / 2` at large norm. Elsewhere the products are with
+    `M - I`, so that the identity is not rounded in them.
 
     Args:
         a: `(*batch, n, n)`, skew-symmetric (skew-Hermitian: unitary `Q`).
