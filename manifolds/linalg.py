@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from torchmanifold.manifolds.triangular import gram_excess
+
 __all__ = [
     "add_product",
     "add_to_diagonal_",
@@ -19,7 +21,6 @@ __all__ = [
     "determinant_sign",
     "eye_like",
     "frobenius",
-    "gram_excess",
     "gram_residual",
     "in_working_precision",
     "inner",
@@ -111,13 +112,6 @@ def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: floa
     return beta * c + alpha * (a @ b)
 
 
-def gram_excess(x: Tensor) -> Tensor:
-    """`x'x - I`."""
-    gram = x.mH @ x
-    gram.diagonal(dim1=-2, dim2=-1).sub_(1)
-    return gram
-
-
 def _double(x: Tensor) -> Tensor:
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
@@ -151,7 +145,7 @@ def move(x: Tensor, e: Tensor) -> Tensor:
 def polish_change(e: Tensor) -> Tensor:
     """A Newton-Schulz step on `I + e`, written in `e`."""
     q = e + eye_like(e)
-    return torch.add(e, q @ add_to_diagonal_(adjoint(q) @ q, -1), alpha=-0.5)
+    return torch.add(e, q @ gram_excess(q), alpha=-0.5)
 
 
 def _alone(x: Tensor) -> bool:

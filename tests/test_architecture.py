@@ -8,7 +8,7 @@
     benchmarks    -> all, as a user would: through the face
     api           -> all; nothing else imports api
 
-and inside manifolds: linalg -> maps -> geometry -> manifold -> one file a manifold
+and inside manifolds: triangular -> linalg -> maps -> geometry -> manifold -> one file a manifold
 -> combinators -> trivialization -> record -> report, averaging, checkpoint, constrain.
 """
 
@@ -108,6 +108,7 @@ MAY_IMPORT = {
 # Inside manifolds: a file imports only from lower rooms. Whatever has no row is a
 # manifold and stands on MANIFOLD_FILE.
 ORDER = {
+    "triangular": -1,
     "linalg": 0,
     "maps": 1,
     "geometry": 2,

@@ -21,7 +21,6 @@ from torchmanifold.manifolds.linalg import (
     adjoint,
     eye_like,
     frobenius,
-    gram_excess,
     in_working_precision,
     inverse,
     newton_schulz_step,
@@ -30,6 +29,7 @@ from torchmanifold.manifolds.linalg import (
 from torchmanifold.manifolds.maps.batching import MatrixFunction, everywhere
 from torchmanifold.manifolds.maps.domain import require_orthonormal
 from torchmanifold.manifolds.maps.spectral import eigh, reads_values, solve_lyapunov, svd
+from torchmanifold.manifolds.triangular import gram_excess, times_upper, upper_product
 
 __all__ = [
     "QR",
@@ -150,8 +150,18 @@ def narrow(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def is_short(excess: Tensor) -> bool:
-    """Is `I + excess`, a Gram matrix on the CPU, near the identity? Not if it is NaN."""
-    return bool((frobenius(excess) <= 1).all())
+    """Is the condition of `I + excess`, a Gram matrix on the CPU, at most 3? Not if it is NaN.
+
+    The spectral norm of the excess is bounded by its Frobenius norm, and better by that of its
+    square.
+    """
+    norm = frobenius(excess)
+    if bool((norm <= 2).all()):
+        return True
+    # Of p equal eigenvalues of 2 the norm is 2 sqrt(p).
+    if not bool((norm <= 2 * excess.shape[-1] ** 0.5).all()):
+        return False
+    return bool((frobenius(excess @ excess) <= 4).all())
 
 
 def is_long(v: Tensor) -> bool:
@@ -294,7 +304,7 @@ def near_qr_change(z: Tensor, excess: Tensor) -> tuple[Tensor | None, bool]:
     change = excess * minus  # -U
     if 0.75 * _largest(frobenius(excess)) ** 2 <= level:
         return change, True
-    product = excess @ change
+    product = times_upper(excess, change)
     left = 1.8 * _largest(frobenius(product)) ** 1.5
     if not 0.75 * left**2 <= level:
         return None, False
@@ -305,15 +315,25 @@ def near_qr_change(z: Tensor, excess: Tensor) -> tuple[Tensor | None, bool]:
     return change, left <= level
 
 
+def refined_qr_change(change: Tensor, excess: Tensor) -> Tensor:
+    """The second pass on `R^-1 - I`, in products of `p x p` matrices alone."""
+    gram = times_upper(excess, change).add_(excess).add_(change)
+    left = upper_product(change, gram).add_(gram).add_(adjoint(change))  # of R^-H (I + excess) R^-1
+    second = left.mul_(_minus_up(left))
+    return times_upper(change, second).add_(change).add_(second)
+
+
 def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
     """The QR factor of `z` by products, where `z'z = I + excess` is near the identity."""
     change, exact = near_qr_change(z, excess)
     if change is None:
         return None
-    y = add_product(z, z, change)
+    if not exact and z.shape[-2] >= 2 * z.shape[-1]:
+        change, exact = refined_qr_change(change, excess), True
+    y = times_upper(z, change).add_(z)
     if exact:
         return y
-    return add_product(y, y, gram_excess(y).mul_(_minus_up(z)))
+    return times_upper(y, gram_excess(y).mul_(_minus_up(z))).add_(y)
 
 
 def _cholesky_qr(z: Tensor, gram: Tensor) -> Tensor:

@@ -12,14 +12,25 @@ from torchmanifold.manifolds.linalg import (
     add_to_diagonal_,
     adjoint,
     eye_like,
-    gram_excess,
     in_working_precision,
-    move,
     sym,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
-from torchmanifold.manifolds.maps.orthonormal import is_short, narrow, near_qr_change, up, wide
+from torchmanifold.manifolds.maps.orthonormal import (
+    is_short,
+    narrow,
+    near_qr_change,
+    refined_qr_change,
+    up,
+    wide,
+)
 from torchmanifold.manifolds.maps.spectral import reads_values
+from torchmanifold.manifolds.triangular import (
+    gram_excess,
+    times_upper,
+    times_upper_adjoint,
+    upper_product,
+)
 
 __all__ = ["projected_qr_step"]
 
@@ -35,7 +46,7 @@ def _cholesky(y: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
     eye = eye_like(y)
     r = torch.linalg.cholesky_ex(excess + eye, upper=True).L
     inverse = torch.linalg.solve_triangular(r, eye.expand_as(r), upper=True)
-    return y @ inverse, inverse
+    return times_upper(y, inverse), inverse
 
 
 def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,8 +55,9 @@ def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         y = _moved(x, z)
         excess = gram_excess(y)
         change, exact = near_qr_change(y, excess)
-        if change is not None and exact:
-            return move(y, change), add_to_diagonal_(change, 1)
+        if change is not None:
+            change = change if exact else refined_qr_change(change, excess)
+            return times_upper(y, change).add_(y), add_to_diagonal_(change, 1)
         if is_short(excess):
             return _cholesky(y, excess)
     y = _moved(wide(x), wide(z))
@@ -79,13 +91,13 @@ class _ProjectedQR(MatrixFunction):
             return None, None
         x, z, q, inverse = ctx.saved_tensors
         for_x, for_z = ctx.needs_input_grad
-        p = up(adjoint(q) @ grad)
+        p = up(upper_product(q, grad))
         g = add_product(grad, q, p + adjoint(p), alpha=-1)
         if torch.is_grad_enabled():  # to be differentiated again
             r = (adjoint(q) @ _moved(x, z)).triu()
             g = torch.linalg.solve_triangular(adjoint(r), g, upper=False, left=False)
         else:
-            g = g @ adjoint(inverse)
+            g = times_upper_adjoint(g, inverse)
         s = adjoint(x) @ g
         s = s + adjoint(s)
         grad_z = add_product(g, x, s, alpha=-0.5).sum_to_size(z.shape) if for_z else None
