@@ -98,7 +98,8 @@ _POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
 
 def _one_norm(x: Tensor) -> Tensor:
     """Largest absolute row sum, `(*batch,)`: the 1-norm of the transpose, read contiguously."""
-    return x.abs().sum(-1).amax(-1)
+    rows = x.abs().sum(-1)
+    return rows.amax(-1) if rows.shape[-1] else rows.sum(-1)
 
 
 # Where the argument is skew, so are its odd powers and their tangents, and the even ones are
@@ -209,8 +210,8 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     """
     low, middle, high = _thresholds(a, skewed)
     a2 = a @ a
-    bound = skew_norm_bound(a, a2) if skewed else math.inf
-    if not bound <= low and a.numel():
+    bound = skew_norm_bound(a, a2) if skewed or not a.numel() else math.inf
+    if not bound <= low:
         theta = _one_norm(a)
         if skewed:
             # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.

@@ -170,9 +170,18 @@ class UnitNorm(nn.Module):
         """What must agree for two of these maps to be evaluated together."""
         return self.dim
 
+    def _require_entries(self, x: Tensor) -> None:
+        dims = self.dim if isinstance(self.dim, tuple) else (self.dim,)
+        if any(x.shape[d] == 0 for d in dims):
+            raise ValueError(
+                f"UnitNorm: a vector without entries has no norm of 1; got shape {tuple(x.shape)} "
+                f"with the vectors along dim={self.dim}"
+            )
+
     @in_working_precision
     def forward(self, z: Tensor) -> Tensor:
-        """`z / ||z||`."""
+        """`z / ||z||`; raises ValueError if the vectors have no entries."""
+        self._require_entries(z)
         # The value does not depend on the scale, which alone could over- or underflow the norm.
         scale = z.detach().abs().amax(self.dim, keepdim=True)
         zero = scale == 0
@@ -181,6 +190,7 @@ class UnitNorm(nn.Module):
 
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if a norm is not 1."""
+        self._require_entries(x)
         require_finite(x, "UnitNorm")
         if x.is_meta:
             return x

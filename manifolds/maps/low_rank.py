@@ -185,6 +185,8 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
 
     Source: Bhatia, Matrix Analysis (1997), chapter IX.
     """
+    if z.numel() == 0:
+        return z
 
     def fit(spectrum: Tensor) -> SpectralFunction:
         # The square matrix of the blocks has zero eigenvalues of rounding size, which must not

@@ -204,7 +204,7 @@ def _polar_factors(z: Tensor) -> _SVD:
     if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
         # Float64 holds the Gram matrix of float32 columns to condition 1e5.
         factors = _gram_polar(wide(z))
-        if not bool((factors[1][..., 0] > 1e-5 * factors[1][..., -1]).all()):
+        if not bool((factors[1][..., :1] > 1e-5 * factors[1][..., -1:]).all()):
             factors = _svd_polar(wide(z))
     q, s, w = factors or _svd_polar(z)
     return narrow(q, z.dtype), narrow(s, z.real.dtype), narrow(w, z.dtype)
@@ -262,6 +262,8 @@ def qr(z: Tensor) -> Tensor:
     Source: Walter, Lehmann and Lamour, On evaluating higher-order derivatives of the QR
     decomposition, Optim. Methods Softw. 27 (2012).
     """
+    if z.numel() == 0:
+        return z
     return _QRDerivative.apply(z, _qr_factors, None, None)[0]
 
 
@@ -496,6 +498,8 @@ def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
 
     Source: Likhosherstov et al., CWY parametrization (2020), arXiv:2004.08675, theorem 1.
     """
+    if z.numel() == 0:
+        return z
     v, p = z.tril(), z.shape[-1]
     # The value does not depend on the scale, which alone could over- or underflow the norm.
     scale = v.detach().abs().amax(-2, keepdim=True)

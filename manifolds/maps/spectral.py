@@ -300,7 +300,7 @@ class _SpectralSecond(MatrixFunction):
 def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """`sum_k f[l_i, l_k, l_j] a_ik b_kj`, a few rows at a time: the differences are `n^3`."""
     n = values.shape[-1]
-    rows = max(1, 2**24 // max(1, n * n * values[..., 0].numel()))
+    rows = max(1, 2**24 // max(1, n * values.numel()))
     x, y, z = values[..., :, None, None], values[..., None, :, None], values[..., None, None, :]
     parts = [
         (
@@ -308,7 +308,7 @@ def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) 
             * a[..., i : i + rows, :, None]
             * b[..., None, :, :]
         ).sum(-2)
-        for i in range(0, n, rows)
+        for i in range(0, max(1, n), rows)
     ]
     return torch.cat(parts, -2)
 

@@ -1,5 +1,6 @@
 """Modules: right inverses and their errors, batches, half precision, NaN, compilation."""
 
+import inspect
 from collections.abc import Callable
 
 import hypothesis
@@ -73,6 +74,66 @@ def test_half_precision_is_rounded_once(case: MapCase, dtype: torch.dtype) -> No
     y, single = module(*free), module(*(f.float() for f in free))
     assert y.dtype == dtype
     torch.testing.assert_close(y, single.to(dtype), rtol=0, atol=0)
+
+
+SQUARE = (
+    maps.MatrixExponential,
+    maps.CayleyMap,
+    maps.SpdExponential,
+    maps.SpdLogarithm,
+    maps.Softplus,
+    maps.Square,
+    maps.Cholesky,
+    maps.Symmetric,
+    maps.Skew,
+    maps.PositiveDeterminant,
+    maps.UnitDeterminant,
+    maps.Hurwitz,
+)
+
+
+@over_cases
+@in_both
+@pytest.mark.parametrize("shape", [(0, 0), (3, 0), (2, 0, 0)], ids=str)
+def test_no_entries(case: MapCase, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """The empty matrix both ways with two derivatives, or the reason why there is none."""
+    module, x = case.make(), torch.zeros(shape, dtype=dtype)
+    of_rank = hasattr(module, "rank") and module.rank is not None
+    nonsquare = isinstance(module, SQUARE) and shape[-2] != shape[-1]
+    if of_rank or nonsquare or isinstance(module, maps.UnitNorm):
+        with pytest.raises(ValueError, match=f"{type(module).__name__}.*(rank|shape)"):
+            module.right_inverse(x)
+        return
+    free = _free(module, x)
+    y = module(*free)
+    assert y.shape == shape and y.dtype == dtype
+    for create_graph in (False, True):
+        gradients = torch.autograd.grad(y.sum(), free, retain_graph=True, create_graph=create_graph)
+        assert [g.shape for g in gradients] == [f.shape for f in free]
+    if any(g.requires_grad for g in gradients):
+        torch.autograd.grad(sum(g.sum() for g in gradients), free, allow_unused=True)
+
+
+@in_both
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        *((f, (0, 0)) for f in (maps.spd_sqrt, maps.spd_inv_sqrt, maps.expm1, maps.log_orthogonal)),
+        *((f, (0, 0)) for f in (maps.cayley_step, maps.exp_step, maps.solve_lyapunov, maps.d_exp)),
+        *((f, (3, 0)) for f in (maps.polar_step, maps.qr_step, maps.projected_qr_step)),
+        *((f, (3, 0)) for f in (maps.cayley_thin, maps.exp_thin)),
+        (lambda z: maps.truncate(z, 1), (3, 0)),
+    ],
+    ids=lambda x: getattr(x, "__name__", str(x)),
+)
+def test_functions_of_no_entries(
+    function: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    count = len(inspect.signature(function).parameters)
+    arguments = [torch.zeros(shape, dtype=dtype, requires_grad=True) for _ in range(count)]
+    y = function(*arguments)
+    assert y.shape == shape and y.dtype == dtype
+    assert all(g.shape == shape for g in torch.autograd.grad(y.sum(), arguments))
 
 
 @over_cases
