@@ -89,7 +89,8 @@ class _CayleyForward(_Cayley):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor, None]:
-        change = _between(*ctx.saved_tensors, tangent)
+        h, short = ctx.saved_tensors
+        change = _between(h, short, tangent)
         return change, change / 2, None
 
 
