@@ -33,50 +33,44 @@ __all__ = ["CayleyMap", "cayley", "cayley_step", "cayley_thin", "inverse_cayley"
 
 
 class _Cayley(MatrixFunction):
-    """`Q - I`, and `H` with `M = (I - A/2)^-1 = H`, or `I + H` where A is short.
+    """`X = Q - I` of a short skew A, `X = Q + I` of a long one; which are short, None if all.
 
-    `dQ = M dA M` and `dH = dQ / 2`. The third output says which matrices are short, None if all.
+    `dX = dQ = M dA M` with `M = (I - A/2)^-1`, which is `I + X/2` or `X/2`: without the
+    cancellation of `(I + Q) / 2`, and without the rounding of the identity in `M dA M`.
     """
 
     @staticmethod
-    def forward(a: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        # One solve of `I - A/2`: for a short A with the right side A, which gives the change
-        # Q - I to its own precision; for a long one with 2 I, which gives 2 M, and M without the
-        # cancellation of (Q + I) / 2. By the mean square of the singular values.
-        eye = eye_like(a)
+    def forward(a: Tensor) -> tuple[Tensor, Tensor | None]:
+        # By the mean square of the singular values.
         short = (frobenius(a) <= 3 * a.shape[-1] ** 0.5)[..., None, None]
+        factor = add_to_diagonal_(a * -0.5, 1)
         if reads_values(a) and bool(short.all()):
-            change = solve(eye - a / 2, a)
-            return change, change / 2, None
-        twice = 2 * eye
-        x = solve(eye - a / 2, torch.where(short, a, twice))
-        return torch.where(short, x, x - twice), x / 2, short
+            return solve(factor, a), None
+        return solve(factor, torch.where(short, a, 2 * eye_like(a))), short
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        _, half, short = output
-        if short is not None:
-            ctx.mark_non_differentiable(short)
+        if output[1] is not None:
+            ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(half, short)
+        ctx.save_for_backward(*output)
 
     @staticmethod
-    def backward(ctx: Any, change: Tensor | None, half: Tensor | None, *_: Any) -> Tensor | None:
-        if half is not None:
-            change = half / 2 if change is None else change + half / 2
-        if change is None:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> Tensor | None:
+        if grad is None:
             return None
-        h, short = ctx.saved_tensors
-        return _between(adjoint(h), short, change)
+        x, short = ctx.saved_tensors
+        return _between(adjoint(x), short, grad)
 
 
-def _between(h: Tensor, short: Tensor | None, x: Tensor) -> Tensor:
-    """`M x M`. Where `M` is near the identity, the product with that is not rounded."""
-    if short is None:
-        x = add_product(x, h, x)
-        return add_product(x, x, h)
-    x = torch.where(short, x, 0) + h @ x
-    return torch.where(short, x, 0) + x @ h
+def _between(x: Tensor, short: Tensor | None, e: Tensor) -> Tensor:
+    """`M E M`, with `M` given as in `_Cayley`."""
+
+    def kept(e: Tensor) -> Tensor:
+        return e if short is None else torch.where(short, e, 0)
+
+    e = add_product(kept(e), x, e, alpha=0.5)
+    return add_product(kept(e), e, x, alpha=0.5)
 
 
 class _CayleyForward(_Cayley):
@@ -85,13 +79,12 @@ class _CayleyForward(_Cayley):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         _Cayley.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*output[1:])
+        ctx.save_for_forward(*output)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor, None]:
-        h, short = ctx.saved_tensors
-        change = _between(h, short, tangent)
-        return change, change / 2, None
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, None]:
+        x, short = ctx.saved_tensors
+        return _between(x, short, tangent), None
 
 
 @in_working_precision
@@ -99,8 +92,8 @@ def cayley(a: Tensor) -> Tensor:
     """Cayley transform `Q = (I - A/2)^-1 (I + A/2)` of a skew matrix: orthogonal.
 
     The derivative is `dQ = M dA M` with `M = (I - A/2)^-1`: two products, no further solve, and
-    without the cancellation of `M = (I + Q) / 2` at large norm. Elsewhere the products are with
-    `M - I`, so that the identity is not rounded in them.
+    without the cancellation of `M = (I + Q) / 2` at large norm. At small norm the products are
+    with `M - I`: the identity is not rounded in them.
 
     Args:
         a: `(*batch, n, n)`, skew-symmetric (skew-Hermitian: unitary `Q`).
@@ -116,7 +109,9 @@ def cayley(a: Tensor) -> Tensor:
     Math. Program. 142 (2013), section 2.
     """
     function = _Cayley if torch.compiler.is_compiling() else _CayleyForward
-    return function.apply(a)[0] + eye_like(a)
+    x, short = function.apply(a)
+    eye = eye_like(a)
+    return x + (eye if short is None else torch.where(short, eye, -eye))
 
 
 # B^2 + ... + B^8 = Y2 B^2 + (X3 B^2 + B^2 P)(X4 I + X5 B + X6 B^2 + B^2 P) with P = B / 2 + B^2:
