@@ -74,7 +74,7 @@ def require_part(x: Tensor, part: Tensor, name: str, word: str) -> None:
     if not off <= slack(x) / 10 * largest(x):
         raise ValueError(
             f"{name}.right_inverse: the matrix is not {word}: its distance from its {word} part "
-            f"is {off:.3g}"
+            f"is {off:.3g}; take that part first"
         )
 
 
@@ -99,7 +99,7 @@ def require_positive_definite(p: Tensor, name: str) -> None:
     if not least > 0:
         raise ValueError(
             f"{name}.right_inverse: the matrix is not positive definite: its least eigenvalue is "
-            f"{least:.3g}"
+            f"{least:.3g}; take tm.SymmetricPositiveDefinite().project(p) first"
         )
 
 
@@ -129,7 +129,8 @@ def require_rotation(q: Tensor, name: str) -> None:
     residual = largest(gram_residual(q))
     if not residual <= slack(q) * q.shape[-1] ** 0.5:
         raise ValueError(
-            f"{name}.right_inverse: the matrix is not orthogonal: ||q'q - I|| is {residual:.3g}"
+            f"{name}.right_inverse: the matrix is not orthogonal: ||q'q - I|| is {residual:.3g}; "
+            "take torchmanifold.maps.polar(q) first"
         )
     remedy = (
         "Use tm.constrain(module, name, tm.SpecialOrthogonal()) or tm.Stiefel(), which move the "

@@ -34,6 +34,12 @@ from torchmanifold.manifolds.maps.domain import (
 )
 from torchmanifold.manifolds.maps.exponential import expm_skew, log_orthogonal
 from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.sets import (
+    SetMap,
+    positive_determinant,
+    stable,
+    unit_determinant,
+)
 from torchmanifold.manifolds.maps.spectral import spd_exp, spd_log
 
 __all__ = [
@@ -98,7 +104,7 @@ class Skew(nn.Module):
         return a
 
 
-class Triangular(nn.Module):
+class Triangular(SetMap):
     """Upper or lower triangle.
 
     Args:
@@ -128,6 +134,10 @@ class Triangular(nn.Module):
         """The triangle of `z`."""
         return z.triu(self.diagonal) if self.upper else z.tril(self.diagonal)
 
+    def project(self, z: Tensor) -> Tensor:
+        """The triangle of `z`."""
+        return self(z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if it is not triangular."""
         require_finite(x, "Triangular")
@@ -143,7 +153,7 @@ def _first(z: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     return first
 
 
-class UnitNorm(nn.Module):
+class UnitNorm(SetMap):
     """Vectors scaled to norm 1: the sphere. A zero vector becomes the first coordinate vector.
 
     Args:
@@ -161,9 +171,9 @@ class UnitNorm(nn.Module):
     def __init__(self, dim: int | tuple[int, ...] = -1) -> None:
         super().__init__()
         self.dim = dim
+        self.event = dim if isinstance(dim, tuple) else (dim,)
         # Leading dimensions may be added only if the vectors are counted from the end.
-        dims = dim if isinstance(dim, tuple) else (dim,)
-        self.batched = all(d < 0 for d in dims)
+        self.batched = all(d < 0 for d in self.event)
 
     @property
     def config(self) -> int | tuple[int, ...]:
@@ -188,6 +198,10 @@ class UnitNorm(nn.Module):
         z = z / scale.masked_fill(zero, 1) + zero * _first(z, self.dim)
         return z / torch.linalg.vector_norm(z, dim=self.dim, keepdim=True)
 
+    def project(self, z: Tensor) -> Tensor:
+        """`z / ||z||`."""
+        return self(z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if a norm is not 1."""
         self._require_entries(x)
@@ -196,7 +210,10 @@ class UnitNorm(nn.Module):
             return x
         off = largest(torch.linalg.vector_norm(single(x), dim=self.dim) - 1)
         if not off <= slack(x):
-            raise ValueError(f"UnitNorm.right_inverse: a norm differs from 1 by {off:.3g}")
+            raise ValueError(
+                f"UnitNorm.right_inverse: a norm differs from 1 by {off:.3g}; take "
+                f"torchmanifold.maps.UnitNorm({self.dim}).project(x)"
+            )
         return x
 
 
@@ -205,7 +222,7 @@ def _inverse_softplus(x: Tensor) -> Tensor:
     return x + torch.log(-torch.expm1(-x))
 
 
-class Positive(nn.Module):
+class Positive(SetMap):
     """Entries made positive by `log(1 + exp(z))`, which is lifted where it would round to zero.
 
     Example:
@@ -215,6 +232,7 @@ class Positive(nn.Module):
         tensor([0.6931])
     """
 
+    event = ()
     batched = True
     config: tuple[()] = ()
 
@@ -223,13 +241,17 @@ class Positive(nn.Module):
         """Softplus, without a threshold."""
         return torch.logaddexp(z, torch.zeros_like(z)).clamp_min(torch.finfo(z.dtype).tiny)
 
+    def project(self, z: Tensor) -> Tensor:
+        """`z`, with `eps` for what is not positive."""
+        return torch.where(z <= 0, torch.finfo(z.dtype).eps, z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """Inverse softplus; raises ValueError if an entry is not positive."""
         require_finite(x, "Positive")
         if not x.is_meta and not bool((x > 0).all()):
             raise ValueError(
                 "Positive.right_inverse: entries must be positive, the least is "
-                f"{float(x.amin()):.3g}"
+                f"{float(x.amin()):.3g}; take torchmanifold.maps.Positive().project(x)"
             )
         return _inverse_softplus(x)
 
@@ -242,13 +264,16 @@ def _rotation_times_positive(z: Tensor, symmetric: Tensor) -> Tensor:
 def _polar_logarithms(x: Tensor, name: str) -> Tensor:
     """`log q + log p` of the polar decomposition `x = q p`: its skew and its symmetric part."""
     if not x.is_meta and not bool((determinant_sign(x) > 0).all()):
-        raise ValueError(f"{name}.right_inverse: the determinant must be positive")
+        raise ValueError(
+            f"{name}.right_inverse: the determinant must be positive; take "
+            f"torchmanifold.maps.{name}().project(x)"
+        )
     q = polar(x)
     require_rotation(q, name)
     return log_orthogonal(q) + spd_log(sym(adjoint(q) @ x))
 
 
-class PositiveDeterminant(nn.Module):
+class PositiveDeterminant(SetMap):
     """Square matrices of positive determinant, GL+(n), by their polar decomposition.
 
     `exp(skew(z)) exp(sym(z))`: n^2 numbers for the n^2 dimensions, onto, and never singular.
@@ -271,6 +296,14 @@ class PositiveDeterminant(nn.Module):
         """`exp(skew(z)) exp(sym(z))`."""
         return _rotation_times_positive(z, sym(z))
 
+    def project(self, z: Tensor) -> Tensor:
+        """`z`; where its determinant is not positive, the least singular value goes through zero.
+
+        It stops at a hundredth of the largest: nearer to the boundary, the nearest point, the right
+        inverse has fewer digits.
+        """
+        return positive_determinant(z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """Logarithms of the polar factors; raises ValueError if the determinant is not positive."""
         require_real(x, "PositiveDeterminant")
@@ -278,7 +311,7 @@ class PositiveDeterminant(nn.Module):
         return _polar_logarithms(x, "PositiveDeterminant")
 
 
-class UnitDeterminant(nn.Module):
+class UnitDeterminant(SetMap):
     """Square matrices of determinant 1, SL(n), by their polar decomposition.
 
     `exp(skew(z)) exp(s)` with `s` the traceless part of `sym(z)`: `det exp(s) = exp(tr s) = 1`.
@@ -303,6 +336,10 @@ class UnitDeterminant(nn.Module):
         mean = trace(s)[..., None, None] / z.shape[-1]
         return _rotation_times_positive(z, s - mean * eye_like(z))
 
+    def project(self, z: Tensor) -> Tensor:
+        """`z`, its least singular value turned if needed, over the n-th root of its determinant."""
+        return unit_determinant(z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """Logarithms of the polar factors; raises ValueError if the determinant is not 1."""
         require_real(x, "UnitDeterminant")
@@ -312,12 +349,12 @@ class UnitDeterminant(nn.Module):
         if not off <= slack(x) * x.shape[-1]:
             raise ValueError(
                 f"UnitDeterminant.right_inverse: the determinant differs from 1 by {off:.3g}; "
-                "divide the matrix by det ** (1 / n)"
+                "take torchmanifold.maps.UnitDeterminant().project(x)"
             )
         return _polar_logarithms(x, "UnitDeterminant")
 
 
-class Hurwitz(nn.Module):
+class Hurwitz(SetMap):
     """Stable matrices: every eigenvalue has real part below `-margin`.
 
     `(skew(z) - I) P - margin I` with `P = exp(sym(z))`: n^2 numbers for the n^2 dimensions, one
@@ -356,6 +393,10 @@ class Hurwitz(nn.Module):
         eye = eye_like(z)
         return (skew(z) - eye) @ spd_exp(z) - self.margin * eye
 
+    def project(self, z: Tensor) -> Tensor:
+        """`z`, or `z - t I`, stable by a hundredth of its norm."""
+        return stable(z, self.margin)
+
     def right_inverse(self, a: Tensor) -> Tensor:
         """Solves a Lyapunov equation; raises ValueError if `a` is not stable."""
         require_square(a, "Hurwitz")
@@ -363,11 +404,12 @@ class Hurwitz(nn.Module):
             return a
         stable = a.detach().to(torch.promote_types(a.dtype, torch.float64))
         stable = stable + self.margin * eye_like(stable)
-        largest = float(torch.linalg.eigvals(stable).real.amax())
-        if not largest < 0:
+        right = float(torch.linalg.eigvals(stable).real.amax())
+        if not right < 0:
             raise ValueError(
-                f"Hurwitz.right_inverse: an eigenvalue has real part {largest - self.margin:.3g}, "
-                f"which is not below {-self.margin:g}"
+                f"Hurwitz.right_inverse: an eigenvalue has real part {right - self.margin:.3g}, "
+                f"which is not below {-self.margin:g}; take torchmanifold.maps.Hurwitz("
+                f"{self.margin:g}).project(a)"
             )
         # At registration only, so one matrix after the other is fast enough.
         n = a.shape[-1]
@@ -376,4 +418,12 @@ class Hurwitz(nn.Module):
             for m in stable.cpu().reshape(-1, n, n).numpy()
         ]
         x = sym(torch.from_numpy(np.stack(solutions)).reshape(stable.shape).to(a.device))
-        return (skew(stable @ x) - spd_log(x)).to(a.dtype)
+        z = (skew(stable @ x) - spd_log(x)).to(a.dtype)
+        off = largest(single(self(z)) - single(a)) / largest(a)
+        if not off <= max(slack(a), torch.finfo(a.dtype).eps ** 0.5):
+            raise ValueError(
+                f"Hurwitz.right_inverse: the matrix is so near to unstable ones that in {a.dtype} "
+                f"the map gives it back with a relative error of {off:.2g}; subtract a multiple of "
+                "the identity, or take float64"
+            )
+        return z

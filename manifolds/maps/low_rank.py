@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.domain import require_finite, single, slack
 from torchmanifold.manifolds.maps.orthonormal import polar
+from torchmanifold.manifolds.maps.sets import SetMap, of_rank, semidefinite
 from torchmanifold.manifolds.maps.spectral import (
     SpectralFunction,
     directional_derivative,
@@ -232,7 +233,27 @@ def _truncated(z: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return u[..., :rank].contiguous(), m, adjoint(vh[..., :rank, :]).contiguous()
 
 
-class LowRank(nn.Module):
+class _OfRank(SetMap):
+    """A map of factors, whose number of columns is the rank."""
+
+    batched = True
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"{type(self).__name__}: rank must be at least 1, got {rank}")
+        self.rank = rank
+
+    @property
+    def config(self) -> tuple[int]:
+        """What must agree for two of these maps to be evaluated together."""
+        return (self.rank,)
+
+    def _point(self, z: Tensor) -> Tensor:
+        return self.project(z)
+
+
+class LowRank(_OfRank):
     """`U M V'` with orthonormal `U` (n x r), `V` (p x r) and a full `r x r` matrix `M`.
 
     A full `M` keeps the Jacobian at the rank of the manifold also where singular values
@@ -253,30 +274,21 @@ class LowRank(nn.Module):
     23 (2013); Meyer, Bonnabel and Sepulchre, ICML 2011.
     """
 
-    batched = True
-
-    def __init__(self, rank: int) -> None:
-        super().__init__()
-        if rank < 1:
-            raise ValueError(f"LowRank: rank must be at least 1, got {rank}")
-        self.rank = rank
-
-    @property
-    def config(self) -> tuple[int]:
-        """What must agree for two of these maps to be evaluated together."""
-        return (self.rank,)
-
     @in_working_precision
     def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
         """`polar(u) m polar(v)'`."""
         return polar(u) @ m @ adjoint(polar(v))
+
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest matrix of rank `rank` at most: the truncated singular value decomposition."""
+        return truncate(z, self.rank)
 
     def right_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Factors of the nearest matrix of this rank, by the truncated SVD."""
         return _leading(z, self.rank, type(self).__name__)
 
 
-class FixedRank(nn.Module):
+class FixedRank(_OfRank):
     """`U exp(S) V'` with orthonormal `U` (n x r), `V` (p x r) and symmetric `S`: of rank r always.
 
     Every matrix of rank r is `U P V'` with positive definite `P`, and the Jacobian has the rank of
@@ -298,23 +310,14 @@ class FixedRank(nn.Module):
     Riemannian approach, ICML 2011, section 3.2 (the polar factorization).
     """
 
-    batched = True
-
-    def __init__(self, rank: int) -> None:
-        super().__init__()
-        if rank < 1:
-            raise ValueError(f"FixedRank: rank must be at least 1, got {rank}")
-        self.rank = rank
-
-    @property
-    def config(self) -> tuple[int]:
-        """What must agree for two of these maps to be evaluated together."""
-        return (self.rank,)
-
     @in_working_precision
     def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
         """`polar(u) exp(sym(m)) polar(v)'`."""
         return polar(u) @ spd_exp(m) @ adjoint(polar(v))
+
+    def project(self, z: Tensor) -> Tensor:
+        """The truncated SVD; a vanishing singular value becomes a hundredth of the largest."""
+        return of_rank(z, self.rank, type(self).__name__)
 
     def right_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Factors of the nearest matrix of this rank, by the truncated SVD.
@@ -327,7 +330,7 @@ class FixedRank(nn.Module):
         return u, _log_diagonal(s, max(z.shape[-2:]), name), v
 
 
-class PositiveSemidefinite(nn.Module):
+class PositiveSemidefinite(_OfRank):
     """`U exp(S) U'` with orthonormal `U` (n x r) and symmetric `S`: semidefinite, of rank r always.
 
     Args:
@@ -344,24 +347,15 @@ class PositiveSemidefinite(nn.Module):
     matrices of fixed rank, SIAM J. Matrix Anal. Appl. 31 (2009), section 2.
     """
 
-    batched = True
-
-    def __init__(self, rank: int) -> None:
-        super().__init__()
-        if rank < 1:
-            raise ValueError(f"PositiveSemidefinite: rank must be at least 1, got {rank}")
-        self.rank = rank
-
-    @property
-    def config(self) -> tuple[int]:
-        """What must agree for two of these maps to be evaluated together."""
-        return (self.rank,)
-
     @in_working_precision
     def forward(self, u: Tensor, m: Tensor) -> Tensor:
         """`polar(u) exp(sym(m)) polar(u)'`."""
         factor = polar(u) @ spd_exp(m / 2)  # symmetric to the last bit, and semidefinite
         return factor @ adjoint(factor)
+
+    def project(self, z: Tensor) -> Tensor:
+        """The largest eigenvalues of `sym(z)`; for one not positive, a hundredth of the first."""
+        return semidefinite(z, self.rank, type(self).__name__)
 
     def right_inverse(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """Eigenvectors, and logarithms of the eigenvalues.
@@ -389,7 +383,7 @@ def _log_diagonal(s: Tensor, size: int, name: str) -> Tensor:
     return torch.diag_embed(values.log())
 
 
-class SpectralBound(nn.Module):
+class SpectralBound(SetMap):
     """Singular values between `low` and `high`, by projection.
 
     `SpectralBound()` bounds the spectral norm by 1; `SpectralBound(1 - a, 1 + a)` is almost
@@ -424,6 +418,10 @@ class SpectralBound(nn.Module):
         """`clamp_singular_values(z, low, high)`."""
         return clamp_singular_values(z, self.low, self.high)
 
+    def project(self, z: Tensor) -> Tensor:
+        """`clamp_singular_values(z, low, high)`, the nearest matrix."""
+        return self(z)
+
     def right_inverse(self, x: Tensor) -> Tensor:
         """`x` itself; raises ValueError if a singular value is out of bounds."""
         require_finite(x, "SpectralBound")
@@ -434,6 +432,7 @@ class SpectralBound(nn.Module):
         if not bool(((s >= self.low - off) & (s <= self.high + off)).all()):
             raise ValueError(
                 f"SpectralBound.right_inverse: singular values lie in [{float(s.amin()):.4g}, "
-                f"{float(s.amax()):.4g}], not in [{self.low:g}, {self.high:g}]"
+                f"{float(s.amax()):.4g}], not in [{self.low:g}, {self.high:g}]; take "
+                f"torchmanifold.maps.SpectralBound({self.low:g}, {self.high:g}).project(x)"
             )
         return x

@@ -642,7 +642,9 @@ def semidefinite_factor(p: Tensor, rank: int, name: str) -> Tensor:
         if bool((values < -tolerance).any()) or largest(dropped) > tolerance:
             raise ValueError(
                 f"{name}.right_inverse: the matrix is not positive semidefinite of rank {rank}: "
-                f"its eigenvalues are {values.tolist()}"
+                f"its least eigenvalue is {float(values.amin()):.3g}, the largest beyond the rank "
+                f"{largest(dropped):.3g}; take "
+                f"torchmanifold.maps.PositiveSemidefinite({rank}).project(p)"
             )
     return root
 
