@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["gram_excess", "times_upper", "times_upper_adjoint", "upper_product"]
+__all__ = [
+    "gram",
+    "gram_excess",
+    "skew_square",
+    "times_upper",
+    "times_upper_adjoint",
+    "upper_product",
+]
 
 _BLOCK = 64
 _SMALLEST = 256  # below, a product of blocks is too slow for its size
@@ -35,19 +42,28 @@ def _blocks(p: int) -> Iterator[tuple[int, int]]:
     return ((j, min(j + _BLOCK, p)) for j in range(0, p, _BLOCK))
 
 
-def gram_excess(x: Tensor) -> Tensor:
-    """`x'x - I`."""
+def gram(x: Tensor) -> Tensor:
+    """`x'x`."""
     if not _in_blocks(x):
-        gram = x.mH @ x
-        gram.diagonal(dim1=-2, dim2=-1).sub_(1)
-        return gram
+        return x.mH @ x
     p = x.shape[-1]
     y = x.new_empty(p, p)
     for j, k in _blocks(p):
         torch.mm(x[:, j:k].mH, x[:, j:], out=y[j:k, j:])
         y[k:, j:k] = y[j:k, k:].mH
-    y.diagonal().sub_(1)
     return y
+
+
+def gram_excess(x: Tensor) -> Tensor:
+    """`x'x - I`."""
+    y = gram(x)
+    y.diagonal(dim1=-2, dim2=-1).sub_(1)
+    return y
+
+
+def skew_square(a: Tensor) -> Tensor:
+    """`a a` of a skew matrix, which is symmetric."""
+    return gram(a).neg_() if _in_blocks(a) else a @ a
 
 
 def upper_product(a: Tensor, b: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.domain import require_rotation
 from torchmanifold.manifolds.maps.orthonormal import is_long, wide
 from torchmanifold.manifolds.maps.spectral import reads_values
+from torchmanifold.manifolds.triangular import skew_square
 
 __all__ = ["CayleyMap", "cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
 
@@ -139,7 +140,7 @@ def _newton_steps(b: Tensor, square: Tensor) -> int | None:
 
 def _change(b: Tensor) -> Tensor:
     """`cayley(2 B) - I = 2 (I - B)^-1 - 2 I`, to the precision of `B` where that is small."""
-    square = b @ b if reads_values(b) else None
+    square = skew_square(b) if reads_values(b) else None
     steps = None if square is None else _newton_steps(b, square)
     if square is None or steps is None:
         return polish_change(solve(eye_like(b) - b, 2 * b))

@@ -19,6 +19,10 @@ PRODUCTS = {
         lambda x, y: triangular.gram_excess(x),
         lambda x, y: x.mH @ x - torch.eye(P),
     ),
+    "skew_square": (
+        lambda x, y: triangular.skew_square(x[:P] - x[:P].mH),
+        lambda x, y: (x[:P] - x[:P].mH) @ (x[:P] - x[:P].mH),
+    ),
     "upper_product": (
         lambda x, y: triangular.upper_product(x, y).triu(),
         lambda x, y: (x.mH @ y).triu(),
