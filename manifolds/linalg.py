@@ -16,6 +16,7 @@ from torchmanifold.manifolds.triangular import gram_excess
 
 __all__ = [
     "add_product",
+    "add_product_",
     "add_to_diagonal_",
     "adjoint",
     "determinant_sign",
@@ -110,6 +111,15 @@ def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: floa
     if a.ndim == b.ndim == 3 and len(a) == len(b) and (c.ndim == 2 or len(c) == len(a)):
         return torch.baddbmm(c, a, b, alpha=alpha, beta=beta)
     return beta * c + alpha * (a @ b)
+
+
+def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1) -> Tensor:
+    """`c + alpha a b`, in place: of a batch, too, in one pass over `c`."""
+    if c.ndim == 2:
+        return c.addmm_(a, b, alpha=alpha)
+    if c.ndim == 3:
+        return c.baddbmm_(a, b, alpha=alpha)
+    return c.add_(a @ b, alpha=alpha)
 
 
 def _double(x: Tensor) -> Tensor:

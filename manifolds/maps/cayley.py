@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
     add_product,
+    add_product_,
     add_to_diagonal_,
     adjoint,
     eye_like,
@@ -123,36 +124,43 @@ _X4, _X5, _X6 = 11 / 16 - 3 / 4 * _X3 + _X3**2, 5 / 8, 3 / 4 - _X3
 _Y2 = 1 - _X3 * _X4
 
 
-def _newton_steps(b: Tensor, square: Tensor) -> int | None:
-    """How many Newton steps the series of degree 8 needs; None where an inverse is cheaper."""
-    theta = skew_norm_bound(b, square)
-    # An inverse costs as much as 4 to 5 products for large matrices, 9 to 13 for small ones.
-    most = 2 if b.shape[-1] <= 128 else 0
-    powers = 9
-    for steps in range(most + 1):
-        if not theta < 1:
-            break
-        if theta**powers <= torch.finfo(b.dtype).eps / 4:
-            return steps
-        powers *= 2
-    return None
-
-
 def _change(b: Tensor) -> Tensor:
-    """`cayley(2 B) - I = 2 (I - B)^-1 - 2 I`, to the precision of `B` where that is small."""
-    square = skew_square(b) if reads_values(b) else None
-    steps = None if square is None else _newton_steps(b, square)
-    if square is None or steps is None:
+    """`cayley(2 B) - I = 2 (I - B)^-1 - 2 I`, to the precision of the identity at least."""
+    if not reads_values(b):
+        return polish_change(solve(eye_like(b) - b, 2 * b))
+    square = skew_square(b)
+    theta = min(skew_norm_bound(b, square), 1.0)  # the powers of a larger one could overflow
+    level = torch.finfo(b.dtype).eps / 4
+    # (B + B^2) 2 / (I - B^2), where -B^2 has eigenvalues from 0 to theta^2: there the best
+    # polynomials in it of degree 0 and 1 have the relative errors theta^2 / 2 and theta^4 / 8.
+    if theta**3 / 2 <= level:
+        return square.add_(b).mul_(2 - theta**2)
+    if theta**5 / 8 <= level:
+        right = (2 - 2 * theta**2) * square
+        return square.add_(b) @ add_to_diagonal_(right, 2 - theta**4 / 4)
+    steps = _newton_steps(theta, level, b.shape[-1])
+    if steps is None:
         return polish_change(solve(eye_like(b) - b, 2 * b))
     p = torch.add(square, b, alpha=0.5)
     left = add_product(square, square, p, beta=_X3)
     right = torch.add(left, b, alpha=_X5, out=p).add_(square, alpha=_X6 - _X3)
     c = square.mul_(2 * _Y2).add_(b, alpha=2)
-    c = add_product(c, left, add_to_diagonal_(right, _X4), alpha=2)
+    add_product_(c, left, add_to_diagonal_(right, _X4), alpha=2)
     for _ in range(steps):  # leaves the square of the residual
-        residual = add_product(torch.add(b, c, alpha=-0.5), b, c, alpha=0.5)
-        c = add_product(torch.add(c, residual, alpha=2), c, residual)
+        residual = add_product_(torch.add(b, c, alpha=-0.5), b, c, alpha=0.5)
+        c = add_product_(torch.add(c, residual, alpha=2), c, residual)
     return c
+
+
+def _newton_steps(theta: float, level: float, n: int) -> int | None:
+    """How many Newton steps the series of degree 8 needs; None where an inverse is cheaper."""
+    # Solved and polished it costs as much as 7 products for large matrices, 10 for small ones.
+    powers = 9
+    for steps in range(3 if n <= 128 else 2):
+        if theta**powers <= level:
+            return steps
+        powers *= 2
+    return None
 
 
 class _CayleyStep(MatrixFunction):
@@ -179,15 +187,16 @@ class _CayleyStep(MatrixFunction):
         x, z, y, c = ctx.saved_tensors
         for_x, for_z = ctx.needs_input_grad
         if torch.is_grad_enabled():  # to be differentiated again
-            m = inverse(eye_like(z) - skew(z) / 2)
-            c, middle = 2 * (m - eye_like(z)), x @ m
+            twice = 2 * inverse(eye_like(z) - skew(z) / 2)
+            c, both = twice - 2 * eye_like(z), x @ twice
         else:
-            middle = (x + y).mul_(0.5)
+            both = x + y
         grad_x = add_product(grad, grad, adjoint(c)).sum_to_size(x.shape) if for_x else None
         if not for_z:
             return grad_x, None
-        g = adjoint(middle) @ grad
-        return grad_x, skew(add_product(g, g, adjoint(c), alpha=0.5)).sum_to_size(z.shape)
+        g = adjoint(both) @ grad
+        g = add_product(g, g, adjoint(c), alpha=0.125, beta=0.25)
+        return grad_x, (g - adjoint(g)).sum_to_size(z.shape)
 
 
 @in_working_precision
@@ -195,7 +204,7 @@ def cayley_step(x: Tensor, z: Tensor) -> Tensor:
     """`X cayley(skew(Z))`: from the rotation `X` along `X skew(Z)`.
 
     The change `cayley - I` is multiplied by `X` and added to it; forming `X cayley(A)` instead
-    rounds the identity in every step. Near the base the change is a sum of powers, three
+    rounds the identity in every step. Near the base the change is a sum of powers, one to three
     products instead of an inverse. The derivative in `Z` is two products. On the CPU a long
     float32 step is computed in float64. The rounding of `X` itself is not mended: a retraction
     ends in one Newton-Schulz step, which is left to the caller.

@@ -94,7 +94,7 @@ def test_steps_of_rotations_against_scipy(n: int, dtype: torch.dtype) -> None:
     x = maps.newton_schulz(maps.qr(torch.randn(n, n, dtype=torch.float64)))
     z = torch.randn(n, n, dtype=torch.float64)
     z = z / torch.linalg.matrix_norm(skew(z), 2)
-    for size in (0.0, 1e-6, 1e-3, 0.03, 0.2, 0.5, 1.0, 3.0, 30.0, 1e3):
+    for size in (0.0, 1e-6, 1e-3, 7e-3, 0.03, 0.06, 0.09, 0.2, 0.5, 1.0, 3.0, 30.0, 1e3):
         a, eye = skew(size * z).numpy(), np.eye(n)
         for step, q in (
             (maps.cayley_step, np.linalg.solve(eye - a / 2, eye + a / 2)),
