@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -54,6 +54,7 @@ def _count_step(*_: Any) -> None:
 register_optimizer_step_post_hook(_count_step)
 
 _INTERNALS = frozenset(vars(nn.Module())) - {"training"}
+_PLAIN = (Tensor, nn.Parameter)
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu")
 
 
@@ -283,15 +284,12 @@ def cached(*modules: nn.Module) -> Iterator[None]:
     around = _current.get()
     cache = Cache(_place(), shared=True)
     families: dict[Hashable, list[ParametrizationList]] = {}
-    for module in modules:
-        for holder in module.modules():
-            lists = holder._modules.get("parametrizations")
-            for chain in lists.values() if isinstance(lists, nn.ModuleDict) else ():
-                if not isinstance(chain, ParametrizationList) or id(chain) in cache.batchable:
-                    continue
-                if (kinds := _kinds(chain)) is not None:
-                    family = cache.batchable[id(chain)] = families.setdefault(kinds, [])
-                    family.append(chain)
+    for module in _modules(modules):
+        if not isinstance(module, ParametrizationList):
+            continue
+        if (kinds := _kinds(module.links())) is not None:
+            family = cache.batchable[id(module)] = families.setdefault(kinds, [])
+            family.append(module)
     _current.set(cache)
     try:
         yield
@@ -324,6 +322,18 @@ def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str
     return module._parameters, module._buffers, module._modules
 
 
+def _modules(roots: Iterable[nn.Module]) -> list[nn.Module]:
+    # Many times faster than `module.modules()`, which makes up names.
+    found = list(dict.fromkeys(roots))
+    seen = set(found)
+    for module in found:  # which grows meanwhile
+        for child in module._modules.values():
+            if child is not None and child not in seen:
+                seen.add(child)
+                found.append(child)
+    return found
+
+
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
     # Many times faster than `module.parameters()`, which makes up names and looks for duplicates.
     for group in (module._parameters, module._buffers):
@@ -335,27 +345,34 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
             yield from _tensors(child)
 
 
-def _kinds(chain: ParametrizationList) -> Hashable:
+def _kinds(links: list[Any]) -> Hashable:
     """What the maps of a list are; None if one of them cannot be evaluated for several lists."""
-    links = chain.links()
-    if not all(getattr(link, "batched", False) and hasattr(link, "config") for link in links):
-        return None
-    return tuple((type(link), link.config) for link in links)
+    kinds = []
+    for link in links:
+        if not getattr(link, "batched", False):
+            return None
+        try:
+            kinds.append((type(link), link.config))
+        except AttributeError:
+            return None
+    return tuple(kinds)
 
 
-def _signature(chain: ParametrizationList) -> Hashable:
+def _signature(chain: ParametrizationList) -> list[object] | None:
     """Equal for parametrizations that can be evaluated in one call, None for those that cannot."""
-    kinds, links = _kinds(chain), chain.links()
-    tensors = [*chain.originals(), *(tensor for link in links for tensor in _tensors(link))]
-    if kinds is None or any(
-        type(t) not in (Tensor, nn.Parameter) or t.is_inference() for t in tensors
-    ):
+    links = chain.links()
+    if (kinds := _kinds(links)) is None:
         return None
-    return (
-        kinds,
-        tuple(link.training for link in links),
-        tuple((t.shape, t.dtype, t.device, t.requires_grad) for t in tensors),
-    )
+    signature: list[object] = [kinds]
+    tensors = chain.originals()
+    for link in links:
+        signature.append(link.training)
+        tensors += _tensors(link)
+    for t in tensors:
+        if type(t) not in _PLAIN or t.is_inference():
+            return None
+        signature += t.shape, t.dtype, t.device, t.requires_grad
+    return signature
 
 
 def _evaluate_stacked(chains: list[ParametrizationList]) -> Tensor:

@@ -100,7 +100,8 @@ class ParametrizationList(nn.ModuleList):
 
     def originals(self) -> list[Tensor]:
         """The free tensors."""
-        return [getattr(self, name) for name in self.original_names()]
+        own: dict[str, Any] = self._parameters
+        return [own[n] if n in own else getattr(self, n) for n in self.original_names()]
 
     # Evaluation
 

@@ -551,6 +551,14 @@ def test_training_modes_are_not_mixed_in_one_call():
         torch.testing.assert_close([module.weight for module in model], expected)
 
 
+def test_a_scripted_submodule_is_passed_by():
+    model = batch(2).append(torch.jit.script(nn.Linear(3, 3)))
+    Shifted.calls[0] = 0
+    with parametrize.cached(model):
+        _ = model[0].weight, model[1].weight
+    assert Shifted.calls[0] == 1
+
+
 def test_forward_opens_a_cache_of_its_own():
     class Twice(nn.Linear):
         def forward(self, x):
