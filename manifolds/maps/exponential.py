@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds.linalg import (
+    accumulate,
     add_product,
     add_to_diagonal_,
     adjoint,
@@ -29,6 +30,7 @@ from torchmanifold.manifolds.linalg import (
     polish_change,
     skew,
     skew_norm_bound,
+    transposed,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.cayley import inverse_cayley
@@ -107,27 +109,30 @@ def _one_norm(x: Tensor) -> Tensor:
 # end, and to an even one the symmetric part.
 
 
-def _add_square_adjoint(total: Tensor, grad: Tensor, x: Tensor, skewed: bool) -> Tensor:
-    """`total` and what `grad` sends back through `x -> x x`."""
+def _add_square_adjoint(
+    total: Tensor, grad: Tensor, x: Tensor, skewed: bool, scale: float = 1
+) -> Tensor:
+    """`total`, whose memory is taken, and what `scale grad` sends back through `x -> x x`."""
     if skewed:
-        return add_product(total, grad + adjoint(grad), x, alpha=-1)
-    total = add_product(total, grad, adjoint(x))
-    return add_product(total, adjoint(x), grad)
+        return accumulate(total, transposed(grad).add_(grad), x, alpha=-scale)
+    total = accumulate(total, grad, adjoint(x), alpha=scale)
+    return accumulate(total, adjoint(x), grad, alpha=scale)
 
 
 # ---- Each polynomial: forward returns E and what the adjoint needs besides A and A^2.
 
 
 def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
-    m = add_to_diagonal_((a / 6).add_(a2, alpha=1 / 24), 0.5)
-    return add_product(a, a2, m), [m]
+    m = add_to_diagonal_(torch.add(a2, a, alpha=4), 12)
+    return add_product(a, a2, m, alpha=1 / 24), [m]
 
 
 def _degree4_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
     (m,) = tape
     mb = adjoint(a2) @ g
-    a2b = add_product(mb, g, adjoint(m), beta=1 / 24)
-    return _add_square_adjoint(torch.add(g, mb, alpha=1 / 6), a2b, a, skewed)
+    ab = torch.add(g, mb, alpha=4 / 24)
+    a2b = accumulate(mb, g, adjoint(m))
+    return _add_square_adjoint(ab, a2b, a, skewed, 1 / 24)
 
 
 def _degree8(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -144,7 +149,7 @@ def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewe
     rb, lb = adjoint(left) @ g, g @ adjoint(right)
     a4b = torch.add(lb, rb, alpha=_X7)
     pb = adjoint(a2) @ a4b
-    a2b = add_product(lb, a4b, adjoint(p), beta=_X3)
+    a2b = accumulate(lb, a4b, adjoint(p), beta=_X3)
     a2b.add_(rb, alpha=_X6).add_(g, alpha=_Y2).add_(pb, alpha=_X2)
     ab = torch.add(g, rb, alpha=_X5).add_(pb, alpha=_X1)
     return _add_square_adjoint(ab, a2b, a, skewed)
@@ -182,8 +187,8 @@ def _degree18_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skew
     grads = (b4b @ adjoint(b5), g, b3b, b4b, adjoint(b1) @ b4b)
     ab, a2b, a3b, a6b = (_column(k, grads) for k in range(1, 5))
     a3b = _add_square_adjoint(a3b, a6b, a3, skewed)
-    a2b = add_product(a2b, a3b, adjoint(a))
-    ab = add_product(ab, adjoint(a2), a3b)
+    a2b = accumulate(a2b, a3b, adjoint(a))
+    ab = accumulate(ab, adjoint(a2), a3b)
     return _add_square_adjoint(ab, a2b, a, skewed)
 
 
@@ -267,7 +272,7 @@ def _pull(g: Tensor, a: Tensor, degree: int, tape: Sequence[Tensor], skewed: boo
     if squarings:
         a = a * 2.0 ** -len(squarings)
     for e in reversed(squarings):
-        g = add_product(add_product(g, adjoint(e), g, beta=2.0), g, adjoint(e))
+        g = accumulate(add_product(g, adjoint(e), g, beta=2.0), g, adjoint(e))
     g = _ADJOINTS[degree](g, a, a2, rest, skewed)
     if squarings:
         g.mul_(2.0 ** -len(squarings))

@@ -94,6 +94,22 @@ def test_square(function: Callable[..., Tensor], point: Tensor) -> None:
     _check(function, point)
 
 
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0, 20.0])  # degrees 4, 8 and 18; squarings
+@pytest.mark.parametrize("skewed", [False, True])
+def test_exponential_of_a_batch_takes_no_memory_but_its_own(skewed: bool, size: float) -> None:
+    function = maps.expm_skew if skewed else maps.expm
+    points, grads = size * _random(3, 4, 4), _random(3, 4, 4, seed=2)
+    points = (skew(points) if skewed else points).requires_grad_()
+    before = points.detach().clone(), grads.clone()
+    value = function(points)
+    first, again = (torch.autograd.grad(value, points, grads, retain_graph=True) for _ in "12")
+    assert torch.equal(*first, *again)
+    assert torch.equal(points, before[0]) and torch.equal(grads, before[1])
+    for point, grad, got in zip(points.detach(), grads, *first, strict=True):
+        (single,) = torch.autograd.grad(function(point.requires_grad_()), point, grad)
+        torch.testing.assert_close(got, single)
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (3, 3), (2, 4, 2)], ids=str)
 def test_projected_step(shape: tuple[int, ...]) -> None:
     x = torch.linalg.qr(_random(*shape)).Q
