@@ -24,6 +24,7 @@ from torchmanifold.manifolds.linalg import (
     skew,
     skew_norm_bound,
     solve,
+    transposed,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.domain import require_rotation
@@ -171,7 +172,7 @@ class _CayleyStep(MatrixFunction):
 
     @staticmethod
     def forward(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        c = _change((z - adjoint(z)).mul_(0.25))
+        c = _change(transposed(z).sub_(z).mul_(-0.25))
         return move(x, c), c
 
     @staticmethod
@@ -195,8 +196,8 @@ class _CayleyStep(MatrixFunction):
         if not for_z:
             return grad_x, None
         g = adjoint(both) @ grad
-        g = add_product(g, g, adjoint(c), alpha=0.125, beta=0.25)
-        return grad_x, (g - adjoint(g)).sum_to_size(z.shape)
+        g = add_product(g, g, adjoint(c), alpha=-0.125, beta=-0.25)
+        return grad_x, transposed(g).sub_(g).sum_to_size(z.shape)
 
 
 @in_working_precision
