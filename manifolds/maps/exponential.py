@@ -44,6 +44,7 @@ from torchmanifold.manifolds.maps.domain import (
 )
 from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
 from torchmanifold.manifolds.maps.spectral import reads_values, spd_log, spectral
+from torchmanifold.manifolds.triangular import skew_square
 
 __all__ = [
     "MatrixExponential",
@@ -214,7 +215,7 @@ def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     scaled `a` and every squaring.
     """
     low, middle, high = _thresholds(a, skewed)
-    a2 = a @ a
+    a2 = skew_square(a) if skewed else a @ a
     bound = skew_norm_bound(a, a2) if skewed or not a.numel() else math.inf
     if not bound <= low:
         theta = _one_norm(a)
