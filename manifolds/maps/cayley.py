@@ -45,10 +45,11 @@ class _Cayley(MatrixFunction):
     @staticmethod
     def forward(a: Tensor) -> tuple[Tensor, Tensor | None]:
         # By the mean square of the singular values.
-        short = (frobenius(a) <= 3 * a.shape[-1] ** 0.5)[..., None, None]
+        short = frobenius(a) <= 3 * a.shape[-1] ** 0.5
         factor = add_to_diagonal_(a * -0.5, 1)
         if reads_values(a) and bool(short.all()):
             return solve(factor, a), None
+        short = short[..., None, None]
         return solve(factor, torch.where(short, a, 2 * eye_like(a))), short
 
     @staticmethod
