@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.linalg import (
+    accumulate,
     add_product,
     add_to_diagonal_,
     adjoint,
     eye_like,
     in_working_precision,
     sym,
+    transposed,
 )
 from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.orthonormal import (
@@ -38,7 +40,7 @@ __all__ = ["projected_qr_step"]
 def _moved(x: Tensor, z: Tensor) -> Tensor:
     """`x` and the tangent part of `z`."""
     s = adjoint(x) @ z
-    return add_product(z, x, s + adjoint(s), alpha=-0.5).add_(x)
+    return accumulate(x + z, x, transposed(s).add_(s), alpha=-0.5)
 
 
 def _cholesky(y: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,19 +94,23 @@ class _ProjectedQR(MatrixFunction):
         x, z, q, inverse = ctx.saved_tensors
         for_x, for_z = ctx.needs_input_grad
         p = up(upper_product(q, grad))
-        g = add_product(grad, q, p + adjoint(p), alpha=-1)
-        if torch.is_grad_enabled():  # to be differentiated again
+        g = add_product(grad, q, transposed(p).add_(p), alpha=-1)
+        again = torch.is_grad_enabled()
+        if again:
             r = (adjoint(q) @ _moved(x, z)).triu()
             g = torch.linalg.solve_triangular(adjoint(r), g, upper=False, left=False)
         else:
             g = times_upper_adjoint(g, inverse)
         s = adjoint(x) @ g
-        s = s + adjoint(s)
-        grad_z = add_product(g, x, s, alpha=-0.5).sum_to_size(z.shape) if for_z else None
-        if not for_x:
-            return None, grad_z
-        grad_x = add_product(g, g, sym(adjoint(x) @ z), alpha=-1)
-        return add_product(grad_x, z, s, alpha=-0.5).sum_to_size(x.shape), grad_z
+        s = transposed(s).add_(s)
+        grad_x = None
+        if for_x:
+            grad_x = add_product(g, g, sym(adjoint(x) @ z), alpha=-1)
+            grad_x = add_product(grad_x, z, s, alpha=-0.5).sum_to_size(x.shape)
+        if not for_z:
+            return grad_x, None
+        add = add_product if again else accumulate
+        return grad_x, add(g, x, s, alpha=-0.5).sum_to_size(z.shape)
 
 
 @in_working_precision
