@@ -37,7 +37,12 @@ def peak_megabytes(job: str, n: int, p: int, how: str = "parametrized") -> float
     """
     # -P: the folder of this file must not hide other modules.
     command = [sys.executable, "-P", __file__, job, str(n), str(p), how]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        # Of glibc: what was freed before goes back to the system, and is not taken for free later.
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"the memory of {' '.join(command[3:])}: {done.stderr.strip()}")
