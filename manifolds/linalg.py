@@ -224,11 +224,15 @@ def in_working_precision(function: F) -> F:
     """Compute in float32 when the tensor arguments are float16 or bfloat16, and round once.
 
     Factorizations do not exist in half precision, and products of half-precision factors
-    lose the constraint.
+    lose the constraint: so under autocast nothing is cast either.
     """
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        kind = next((a.device.type for a in args if isinstance(a, Tensor)), "meta")
+        if kind != "meta" and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return wrapper(*args, **kwargs)
         half = next((a.dtype for a in args if isinstance(a, Tensor) and a.dtype in _HALF), None)
         if half is None:
             return function(*args, **kwargs)

@@ -475,6 +475,20 @@ COMPILED = {
 }
 
 
+# The others make a positive definite argument by a product of their own.
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"spd_log", "spd_sqrt", "spd_inv_sqrt"}))
+def test_nothing_is_cast_under_autocast(name: str) -> None:
+    """Products in bfloat16 would leave the set."""
+    function = FUNCTIONS[name]
+    z = torch.randn(4, 4, requires_grad=True)
+    expected = function(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = function(z)
+    assert torch.equal(actual, expected)
+    g = torch.randn_like(expected.detach())
+    assert all(map(torch.equal, *(torch.autograd.grad(y, z, g) for y in (actual, expected))))
+
+
 @pytest.mark.parametrize("function", COMPILED.values(), ids=COMPILED.keys())
 @in_both
 def test_compiles_without_graph_breaks(
