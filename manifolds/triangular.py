@@ -32,6 +32,7 @@ def _in_blocks(x: Tensor) -> bool:
         and x.ndim == 2
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0

@@ -407,9 +407,9 @@ class Hurwitz(SetMap):
         right = float(torch.linalg.eigvals(stable).real.amax())
         if not right < 0:
             raise ValueError(
-                f"Hurwitz.right_inverse: an eigenvalue has real part {right - self.margin:.3g}, "
-                f"which is not below {-self.margin:g}; take torchmanifold.maps.Hurwitz("
-                f"{self.margin:g}).project(a)"
+                f"Hurwitz.right_inverse: an eigenvalue has real part {right - self.margin:.7g}, "
+                f"which is not below {0.0 - self.margin}; take torchmanifold.maps.Hurwitz("
+                f"{self.margin}).project(a)"
             )
         # At registration only, so one matrix after the other is fast enough.
         n = a.shape[-1]

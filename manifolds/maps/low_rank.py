@@ -433,6 +433,6 @@ class SpectralBound(SetMap):
             raise ValueError(
                 f"SpectralBound.right_inverse: singular values lie in [{float(s.amin()):.4g}, "
                 f"{float(s.amax()):.4g}], not in [{self.low:g}, {self.high:g}]; take "
-                f"torchmanifold.maps.SpectralBound({self.low:g}, {self.high:g}).project(x)"
+                f"torchmanifold.maps.SpectralBound({self.low}, {self.high}).project(x)"
             )
         return x

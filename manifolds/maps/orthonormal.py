@@ -268,7 +268,8 @@ def qr(z: Tensor) -> Tensor:
 
 
 def _largest(norms: Tensor) -> float:
-    return float(norms.amax()) if norms.numel() > 0 else 0.0
+    """The largest norm, as far as it matters: 1 is too long for any series, its powers are none."""
+    return min(float(norms.amax()), 1.0) if norms.numel() > 0 else 0.0
 
 
 def _may_be_left(z: Tensor) -> float:

@@ -82,7 +82,7 @@ def _oriented(z: Tensor, name: str, *, turned: bool) -> Tensor:
     if z.is_complex():
         raise ValueError(f"{name}.project: real matrices only, got {z.dtype}")
     u, s, vh = svd(z)
-    lifted = _lift(s, z.shape[-1])
+    lifted = _lift(s, 1)
     wrong = (determinant_sign(u) * determinant_sign(vh) < 0)[..., None]
     beyond = lifted[..., -1:] if turned else _INSIDE * lifted[..., :1]
     lifted[..., -1:] = torch.where(wrong, -beyond, lifted[..., -1:])

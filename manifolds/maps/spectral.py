@@ -145,7 +145,9 @@ INV_SQRT = SpectralFunction(torch.rsqrt, _inv_sqrt_first, _inv_sqrt_second, posi
 
 def reads_values(x: Tensor) -> bool:
     """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return (
+        x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    )
 
 
 def _bad(x: Tensor) -> Tensor | None:

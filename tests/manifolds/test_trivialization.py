@@ -116,3 +116,16 @@ def test_moving_the_module_moves_the_base():
     other = tm.constrain(nn.Linear(4, 4), "weight", tm.Stiefel()).double()
     other.load_state_dict(layer.state_dict())
     torch.testing.assert_close(other.weight, layer.weight)
+
+
+@pytest.mark.parametrize("retraction", [tm.QR(), tm.Exp(), tm.Cayley(), tm.Polar()], ids=str)
+@pytest.mark.parametrize("shape", [(64, 64), (260, 257)], ids=str)
+def test_backward_within_autocast(retraction: tm.Retraction, shape: tuple[int, int]) -> None:
+    M = tm.Stiefel(retraction=retraction)
+    x = M.random(*shape)
+    v = (torch.randn(*shape) * 0.1 / shape[0] ** 0.5).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = M.trivialize(x, v)
+        (gradient,) = torch.autograd.grad(y.square().sum(), v)
+    assert y.dtype == torch.float32 and bool((M.residual(y.detach()) < 1e-4).all())
+    assert bool(torch.isfinite(gradient).all())

@@ -475,6 +475,25 @@ COMPILED = {
 }
 
 
+@in_both
+@pytest.mark.parametrize("size", [1e10, 1e30])
+def test_a_step_of_any_length_is_computed(dtype: torch.dtype, size: float) -> None:
+    x = maps.polar(torch.randn(6, 3, dtype=dtype))
+    z = torch.randn(6, 3, dtype=dtype)
+    v = z - x @ (x.mT @ z + z.mT @ x) / 2
+    for y in (maps.projected_qr_step(x, size * z), maps.qr_step(x, size * v)):
+        assert y.shape == x.shape and not bool(torch.isnan(y).any())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_map_that_reads_values_is_not_traced() -> None:
+    """What is read would be forgotten: an error, and no value for other arguments."""
+    a = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    with pytest.raises(torch.jit.TracingCheckError):
+        torch.jit.trace(maps.CayleyMap(), (a,))
+
+
 # The others make a positive definite argument by a product of their own.
 @pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"spd_log", "spd_sqrt", "spd_inv_sqrt"}))
 def test_nothing_is_cast_under_autocast(name: str) -> None:
