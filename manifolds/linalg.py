@@ -140,7 +140,8 @@ def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: flo
 def accumulate(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
     """`beta c + alpha a b`, which may take the memory of `c`; that has the shape of the product."""
     # The transforms have no rules for it in place, nor has autocast.
-    if torch._C._are_functorch_transforms_active() or torch.is_autocast_enabled(c.device.type):
+    casts = not c.is_meta and torch.is_autocast_enabled(c.device.type)
+    if casts or torch._C._are_functorch_transforms_active():
         return add_product(c, a, b, alpha=alpha, beta=beta)
     return add_product_(c, a, b, alpha=alpha, beta=beta)
 
