@@ -402,9 +402,9 @@ class Hurwitz(SetMap):
         require_square(a, "Hurwitz")
         if a.is_meta or a.numel() == 0:
             return a
-        stable = a.detach().to(torch.promote_types(a.dtype, torch.float64))
-        stable = stable + self.margin * eye_like(stable)
-        right = float(torch.linalg.eigvals(stable).real.amax())
+        shifted = a.detach().to(torch.promote_types(a.dtype, torch.float64))
+        shifted = shifted + self.margin * eye_like(shifted)
+        right = float(torch.linalg.eigvals(shifted).real.amax())
         if not right < 0:
             raise ValueError(
                 f"Hurwitz.right_inverse: an eigenvalue has real part {right - self.margin:.7g}, "
@@ -415,10 +415,10 @@ class Hurwitz(SetMap):
         n = a.shape[-1]
         solutions = [
             scipy.linalg.solve_continuous_lyapunov(m, -2 * np.eye(n))
-            for m in stable.cpu().reshape(-1, n, n).numpy()
+            for m in shifted.cpu().reshape(-1, n, n).numpy()
         ]
-        x = sym(torch.from_numpy(np.stack(solutions)).reshape(stable.shape).to(a.device))
-        z = (skew(stable @ x) - spd_log(x)).to(a.dtype)
+        x = sym(torch.from_numpy(np.stack(solutions)).reshape(shifted.shape).to(a.device))
+        z = (skew(shifted @ x) - spd_log(x)).to(a.dtype)
         off = largest(single(self(z)) - single(a)) / largest(a)
         if not off <= max(slack(a), torch.finfo(a.dtype).eps ** 0.5):
             raise ValueError(
