@@ -11,33 +11,18 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry import (
+    FLAT,
     EuclideanMetric,
     Exp,
+    Manifold,
     Metric,
     MetricRule,
     Retraction,
     RetractionRule,
+    straight,
 )
-from torchmanifold.manifolds.manifold import Manifold
 
-__all__ = ["FLAT", "Euclidean", "straight"]
-
-
-def _add(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return x + v
-
-
-def _subtract(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    return y - x
-
-
-def _hessian(manifold: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    return manifold.tangent(x, ehess)
-
-
-# What every linear subspace shares: geodesics are straight lines.
-FLAT = MetricRule(hessian=_hessian, exp=_add, log=_subtract)
-straight = RetractionRule(retract=_add, inverse=_subtract, order={EuclideanMetric: 2})
+__all__ = ["Euclidean"]
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,14 @@ from torch import Tensor
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry import (
     EuclideanMetric,
+    Manifold,
     Metric,
     MetricRule,
     Projection,
     Retraction,
     RetractionRule,
 )
-from torchmanifold.manifolds.linalg import in_working_precision
-from torchmanifold.manifolds.linear import relative
-from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.maps.spectral import svd
+from torchmanifold.manifolds.linalg import in_working_precision, relative, svd
 
 __all__ = ["FixedRank"]
 

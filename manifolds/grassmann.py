@@ -14,25 +14,21 @@ from torchmanifold.manifolds.geometry import (
     Cayley,
     EuclideanMetric,
     Exp,
+    Manifold,
     Metric,
     MetricRule,
     NewtonSchulz,
     Polar,
     Retraction,
     RetractionRule,
+    embedded_hessian,
+    nearest_orthonormal,
+    newton_schulz,
+    polar,
 )
-from torchmanifold.manifolds.linalg import (
-    gram_residual,
-    in_working_precision,
-    inverse,
-    polish,
-)
-from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.stiefel import Stiefel, embedded_hessian, newton_schulz, polar
+from torchmanifold.manifolds.linalg import gram_residual, in_working_precision, inverse, polish
 
 __all__ = ["Grassmann"]
-
-_BASES = Stiefel()
 
 
 def _series(t: Tensor, coefficients: tuple[float, ...]) -> Tensor:
@@ -140,7 +136,7 @@ class Grassmann(Manifold):
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest basis, of the subspace that `z` spans."""
         self.dim(tuple(z.shape))
-        return _BASES.project(z)
+        return nearest_orthonormal(z)
 
     @in_working_precision
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
@@ -156,7 +152,7 @@ class Grassmann(Manifold):
     ) -> Tensor:
         """A uniform subspace: the span of a standard normal matrix."""
         self.dim(shape)
-        return _BASES.random(*shape, generator=generator, dtype=dtype, device=device)
+        return maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
 
     def dim(self, shape: tuple[int, ...]) -> int:
         """`p (n - p)`."""

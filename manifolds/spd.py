@@ -11,157 +11,25 @@ from torch import Tensor
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry import (
+    AFFINE_INVARIANT,
+    BURES_WASSERSTEIN,
+    LOG_EUCLIDEAN,
     AffineInvariant,
     BuresWasserstein,
     EuclideanMetric,
     Exp,
     LogEuclidean,
+    Manifold,
     Metric,
     MetricRule,
     Quadratic,
     Retraction,
     RetractionRule,
+    square_side,
 )
-from torchmanifold.manifolds.linalg import frobenius, inner, sym
-from torchmanifold.manifolds.linear import relative, square_side
-from torchmanifold.manifolds.manifold import Manifold
+from torchmanifold.manifolds.linalg import cholesky, relative, sym
 
 __all__ = ["SymmetricPositiveDefinite"]
-
-
-def _cholesky(x: Tensor) -> Tensor:
-    # cholesky_ex: no host synchronization, and a point off the manifold gives NaN, not an error.
-    factor, info = torch.linalg.cholesky_ex(x)
-    return torch.where((info == 0)[..., None, None], factor, torch.nan)
-
-
-def _whiten(factor: Tensor, u: Tensor) -> Tensor:
-    """`L^-1 u L^-H`, Hermitian to the last bit."""
-    half = torch.linalg.solve_triangular(factor, u, upper=False)
-    return sym(torch.linalg.solve_triangular(factor, half.mH, upper=False))
-
-
-def _congruence(factor: Tensor, s: Tensor) -> Tensor:
-    """`L s L^H`, Hermitian to the last bit."""
-    return sym(factor @ s @ factor.mH)
-
-
-def _keep_coordinates(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    # Projection would leave w as it is; but where x has shrunk, the same matrix is longer, and
-    # momentum grows without bound. Of the coordinates the metric makes an isometry.
-    return M.coordinates(y, M.inverse_coordinates(x, w))
-
-
-# -- affine-invariant: everything happens at the identity, in the coordinates of a Cholesky factor
-
-
-def _affine_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    factor = _cholesky(x)
-    return inner(_whiten(factor, u), _whiten(factor, v))
-
-
-def _affine_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
-    return sym(x @ sym(egrad) @ x)
-
-
-def _affine_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return _congruence(_cholesky(x), sym(v))
-
-
-def _affine_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    return _whiten(_cholesky(x), u)
-
-
-def _affine_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    return sym(x @ sym(ehess) @ x + v @ sym(egrad) @ x)
-
-
-def _affine_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    factor = _cholesky(x)
-    return _congruence(factor, maps.spd_exp(_whiten(factor, v)))
-
-
-def _affine_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    factor = _cholesky(x)
-    return _congruence(factor, maps.spd_log(_whiten(factor, y)))
-
-
-def _affine_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    ratios = torch.linalg.eigvalsh(_whiten(_cholesky(x), y))
-    return torch.linalg.vector_norm(ratios.log(), dim=-1)
-
-
-# -- log-Euclidean: a flat space seen through the matrix logarithm
-
-
-def _log_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    return inner(maps.d_log(x, u), maps.d_log(x, v))
-
-
-def _log_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
-    s = maps.spd_log(x)
-    return maps.d_exp(s, maps.d_exp(s, sym(egrad)))
-
-
-def _log_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return maps.d_exp(maps.spd_log(x), sym(v))
-
-
-def _log_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    return maps.d_log(x, u)
-
-
-def _log_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return sym(maps.spd_exp(maps.spd_log(x) + maps.d_log(x, v)))
-
-
-def _log_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    s = maps.spd_log(x)
-    return maps.d_exp(s, maps.spd_log(y) - s)
-
-
-def _log_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    return frobenius(maps.spd_log(y) - maps.spd_log(x))
-
-
-# -- Bures-Wasserstein: the quotient of square factors, x = L L', by rotations
-
-
-def _bures_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    return inner(maps.solve_lyapunov(x, u), v) / 2
-
-
-def _bures_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
-    return 4 * sym(sym(egrad) @ x)
-
-
-def _bures_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return 2 * sym(v @ _cholesky(x).mH)
-
-
-def _bures_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    return maps.solve_lyapunov(x, u) @ _cholesky(x)
-
-
-def _bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # (I + S) x (I + S), through a factor: x + v + S x S could round to an indefinite matrix.
-    factor = _cholesky(x)
-    moved = factor + maps.solve_lyapunov(x, v) @ factor
-    return sym(moved @ moved.mH)
-
-
-def _bures_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    factor = _cholesky(x)
-    root = maps.spd_sqrt(sym(factor.mH @ y @ factor))
-    # (x y)^(1/2) = L root L^-1
-    product = torch.linalg.solve_triangular(factor, factor @ root, upper=False, left=False)
-    return 2 * sym(product) - 2 * x
-
-
-def _bures_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    # min over rotations Q of ||L - N Q||_F: without the cancellation of the trace formula.
-    left, right = _cholesky(x), _cholesky(y)
-    return frobenius(left - right @ maps.polar(right.mH @ left))
 
 
 def _straight_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -182,7 +50,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # (x + (I + v x^-1) x (I + v x^-1)') / 2: positive for every v.
-    half = torch.linalg.solve_triangular(_cholesky(x), v, upper=False)
+    half = torch.linalg.solve_triangular(cholesky(x), v, upper=False)
     return sym(x + v + half.mH @ half / 2)
 
 
@@ -222,37 +90,9 @@ class SymmetricPositiveDefinite(Manifold):
 
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        AffineInvariant: MetricRule(
-            inner=_affine_inner,
-            gradient=_affine_gradient,
-            coordinates=_affine_coordinates,
-            inverse_coordinates=_affine_inverse_coordinates,
-            carry=_keep_coordinates,
-            hessian=_affine_hessian,
-            exp=_affine_exp,
-            log=_affine_log,
-            dist=_affine_dist,
-        ),
-        LogEuclidean: MetricRule(
-            inner=_log_inner,
-            gradient=_log_gradient,
-            coordinates=_log_coordinates,
-            inverse_coordinates=_log_inverse_coordinates,
-            carry=_keep_coordinates,
-            exp=_log_exp,
-            log=_log_log,
-            dist=_log_dist,
-        ),
-        BuresWasserstein: MetricRule(
-            inner=_bures_inner,
-            gradient=_bures_gradient,
-            coordinates=_bures_coordinates,
-            inverse_coordinates=_bures_inverse_coordinates,
-            carry=_keep_coordinates,
-            exp=_bures_exp,
-            log=_bures_log,
-            dist=_bures_dist,
-        ),
+        AffineInvariant: AFFINE_INVARIANT,
+        LogEuclidean: LOG_EUCLIDEAN,
+        BuresWasserstein: BURES_WASSERSTEIN,
         EuclideanMetric: MetricRule(hessian=_sym_hessian, log=_straight_log),
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {

@@ -15,12 +15,18 @@ from torchmanifold.manifolds.geometry import (
     Cayley,
     EuclideanMetric,
     Exp,
+    Manifold,
     Metric,
     MetricRule,
     NewtonSchulz,
     Polar,
     Retraction,
     RetractionRule,
+    embedded_hessian,
+    newton_schulz,
+    polar,
+    qr,
+    square_side,
 )
 from torchmanifold.manifolds.linalg import (
     determinant_sign,
@@ -30,12 +36,9 @@ from torchmanifold.manifolds.linalg import (
     newton_schulz_step,
     polish,
     skew,
+    svd,
     sym,
 )
-from torchmanifold.manifolds.linear import square_side
-from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.maps.spectral import svd
-from torchmanifold.manifolds.stiefel import embedded_hessian, newton_schulz, polar, qr
 
 __all__ = ["SpecialOrthogonal"]
 
@@ -44,8 +47,6 @@ __all__ = ["SpecialOrthogonal"]
 # first its rounding is that of a product, without the second 4000 steps drift to 900 eps. A
 # trivialization makes one step from its base, which its coordinates in the Lie algebra name
 # without a product, and needs no polish.
-
-
 def _coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return x @ skew(v)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmanifold.manifolds.geometry import (
     EuclideanMetric,
     Exp,
+    Manifold,
     Metric,
     MetricRule,
     Projection,
@@ -19,7 +20,6 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
 )
 from torchmanifold.manifolds.linalg import in_working_precision
-from torchmanifold.manifolds.manifold import Manifold
 
 __all__ = ["Sphere"]
 

@@ -17,34 +17,29 @@ from torchmanifold.manifolds.geometry import (
     Cayley,
     EuclideanMetric,
     Exp,
+    Manifold,
     Metric,
     MetricRule,
     NewtonSchulz,
     Polar,
     Retraction,
     RetractionRule,
+    embedded_hessian,
+    nearest_orthonormal,
+    newton_schulz,
+    polar,
+    qr,
 )
 from torchmanifold.manifolds.linalg import (
     add_product,
     gram_residual,
     in_working_precision,
     inner,
-    newton_schulz_step,
     polish,
     skew,
-    sym,
 )
-from torchmanifold.manifolds.manifold import Manifold
-from torchmanifold.manifolds.maps.orthonormal import shortened
-from torchmanifold.manifolds.maps.spectral import svd
 
 __all__ = ["Stiefel"]
-
-
-def embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    """The Hessian of the Euclidean metric."""
-    # Absil, Mahony & Trumpf 2013: the Weingarten map of Stiefel is -v sym(x' egrad).
-    return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
 
 
 def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -92,24 +87,8 @@ def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return polish(maps.cayley_thin(x, v))
 
 
-def polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    """The row of `Polar`."""
-    return maps.polar_step(x, v)
-
-
-def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    """The row of `QR`."""
-    return maps.qr_step(x, v)
-
-
 def _projected_qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return maps.projected_qr_step(x, v)
-
-
-def newton_schulz(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    """The row of `NewtonSchulz`."""
-    assert isinstance(M.retraction, NewtonSchulz)
-    return maps.newton_schulz(x + shortened(v, M.retraction.longest), M.retraction.steps)
 
 
 @dataclass(frozen=True)
@@ -169,12 +148,10 @@ class Stiefel(Manifold):
         """`||x'x - I||_F`, evaluated in float64."""
         return gram_residual(x)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
         self.dim(tuple(z.shape))
-        u, _, vh = svd(z)
-        return newton_schulz_step(u @ vh)
+        return nearest_orthonormal(z)
 
     @in_working_precision
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

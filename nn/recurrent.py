@@ -12,7 +12,7 @@ from torch._compile import _disable_dynamo
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
-from torchmanifold.manifolds import Manifold, SpecialOrthogonal, constrain, manifold_of
+from torchmanifold.manifolds import Manifold, SpecialOrthogonal
 from torchmanifold.nn.arguments import (
     check_dropout,
     check_flags,
@@ -24,6 +24,7 @@ from torchmanifold.nn.arguments import (
 from torchmanifold.nn.init import INITIALIZATIONS
 from torchmanifold.nn.nonlinearity import NONLINEARITIES
 from torchmanifold.nn.time_loop import recur, recur_plain, reversal
+from torchmanifold.weights import constrain, manifold_of
 
 __all__ = ["OrthogonalRNN"]
 

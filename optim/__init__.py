@@ -3,9 +3,9 @@
 from torchmanifold.optim.adam import RiemannianAdam
 from torchmanifold.optim.groups import param_groups
 from torchmanifold.optim.landing import Landing
-from torchmanifold.optim.rebase import rebase_every
 from torchmanifold.optim.rmsprop import RiemannianRMSprop
 from torchmanifold.optim.sgd import RiemannianSGD
+from torchmanifold.weights.rebase import rebase_every
 
 __all__ = [
     "Landing",

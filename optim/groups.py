@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold, manifold_of, stamp
-from torchmanifold.manifolds.trivialization import is_sharded
+from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.rule import State
+from torchmanifold.weights import manifold_of, stamp
+from torchmanifold.weights.sharding import is_sharded
 
 __all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]
 

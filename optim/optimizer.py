@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold, manifold_of
-from torchmanifold.manifolds.record import stamp_sharded
-from torchmanifold.manifolds.trivialization import is_sharded
+from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.groups import Plan, collect, sharded
 from torchmanifold.optim.rule import State, extended
+from torchmanifold.weights import manifold_of
+from torchmanifold.weights.record import stamp_sharded
+from torchmanifold.weights.sharding import is_sharded
 
 __all__ = ["ManifoldOptimizer", "require"]
 

@@ -1,15 +1,7 @@
 """The import order of the house, read from the sources without running them.
 
-    parametrize   -> nothing of ours
-    manifolds     -> parametrize, in the files from trivialization.py on alone
-    nn            -> manifolds, parametrize
-    optim         -> manifolds
-    optim.compare -> the rest; other libraries of the field in peers.py alone
-    benchmarks    -> all, as a user would: through the face
-    api           -> all; nothing else imports api
-
-and inside manifolds: triangular -> linalg -> maps -> geometry -> manifold -> one file a manifold
--> combinators -> trivialization -> record -> report, averaging, checkpoint, constrain.
+One line a folder says what it may import. A file may always import from its own folder, and
+nothing imports `api`, the face.
 """
 
 import ast
@@ -83,110 +75,90 @@ def _ours(module: str) -> set[str]:
     return {name for name in _imports(module) if _within(name, "torchmanifold")}
 
 
-# Package -> what of ours it may import, beside itself.
+# Folder -> the folders that it may import, beside itself. The longest line that fits a file counts.
 MAY_IMPORT = {
-    "torchmanifold.parametrize": (),
-    "torchmanifold.manifolds": ("torchmanifold.parametrize",),
-    "torchmanifold.nn": ("torchmanifold.manifolds", "torchmanifold.parametrize"),
-    "torchmanifold.optim": ("torchmanifold.manifolds",),
-    "torchmanifold.optim.compare": (
-        "torchmanifold.optim",
-        "torchmanifold.nn",
-        "torchmanifold.manifolds",
-        "torchmanifold.parametrize",
-    ),
-    "torchmanifold.benchmarks": (
-        "",
-        "torchmanifold.optim.compare",
-        "torchmanifold.optim",
-        "torchmanifold.nn",
-        "torchmanifold.manifolds",
-        "torchmanifold.parametrize",
-    ),
+    "parametrize": "",
+    "manifolds": "manifolds.geometry manifolds.maps manifolds.linalg",
+    "manifolds.geometry": "manifolds.maps manifolds.linalg",
+    "manifolds.maps.modules": "manifolds.maps manifolds.linalg",
+    "manifolds.maps": "manifolds.linalg",
+    "manifolds.linalg": "",
+    "weights": "manifolds manifolds.linalg parametrize",
+    "nn": "weights manifolds manifolds.linalg parametrize",
+    "optim": "weights manifolds manifolds.linalg parametrize",
+    "optim.compare": "optim nn weights manifolds manifolds.linalg parametrize",
+    "benchmarks": "api optim.compare optim nn weights manifolds manifolds.linalg parametrize",
+    "api": "benchmarks optim.compare optim nn weights manifolds manifolds.maps parametrize",
 }
 
-# Inside manifolds: a file imports only from lower rooms. Whatever has no row is a
-# manifold and stands on MANIFOLD_FILE.
-ORDER = {
-    "triangular": -1,
-    "linalg": 0,
-    "maps": 1,
-    "geometry": 2,
-    "manifold": 3,
-    "combinators": 5,
-    "trivialization": 6,
-    "record": 7,
-    "report": 8,
-    "averaging": 8,
-    "checkpoint": 8,
-    "constrain": 8,
-    "": 9,  # manifolds/__init__.py gathers everything
+# The faces of these folders gather names from the rooms within.
+FACES = {
+    "manifolds.maps": ("manifolds.maps.modules",),
+    "optim": ("optim.compare",),
 }
-MANIFOLD_FILE = 4
 
 # Where other libraries of the field are called.
 PEER_FILES = {"torchmanifold.optim.compare.peers", "torchmanifold.benchmarks.peers"}
 PEERS = {"geotorch", "geoopt", "pymanopt", "pogo", "mctorch", "geomstats"}
 
 
-def _package(module: str) -> str:
-    """The longest package with a row in MAY_IMPORT that holds the module; "" for the face."""
-    return max((name for name in MAY_IMPORT if _within(module, name)), key=len, default="")
+def _folder(module: str) -> str:
+    """The longest folder with a line in MAY_IMPORT that holds the module."""
+    inner = module.removeprefix("torchmanifold").lstrip(".")
+    holding = [name for name in MAY_IMPORT if _within(inner, name)]
+    return max(holding, key=len, default="api")
 
 
-def _room(module: str) -> str:
-    """The part of a name after ``torchmanifold.manifolds``: its file or folder."""
-    return module.removeprefix("torchmanifold.manifolds").lstrip(".").split(".")[0]
+def _circle(edges: dict[str, set[str]]) -> set[str]:
+    """What is left when all that imports nothing of the rest is taken away, again and again."""
+    while leaves := {name for name, below in edges.items() if not below & set(edges)}:
+        edges = {name: below for name, below in edges.items() if name not in leaves}
+    return set(edges)
 
 
-@pytest.mark.parametrize("module", sorted(name for name in SOURCES if _package(name)))
-def test_a_package_imports_only_what_is_below_it(module: str) -> None:
-    package = _package(module)
-    # What lies in a package of its own row (optim.compare in optim) is not "itself".
-    allowed = {package, *MAY_IMPORT[package]}
-    wrong = {name for name in _ours(module) if _package(name) not in allowed}
-    assert not wrong, f"{module} imports {sorted(wrong)}; it may import {sorted(allowed)}"
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_imports_only_what_its_line_says(folder: str) -> None:
+    modules = [name for name in SOURCES if _folder(name) == folder]
+    assert modules, f"no file lies in {folder}"
+    for module in modules:
+        allowed = {folder, *MAY_IMPORT[folder].split()}
+        if SOURCES[module].name == "__init__.py":
+            allowed |= set(FACES.get(folder, ()))
+        wrong = {name for name in _ours(module) if _folder(name) not in allowed}
+        assert not wrong, f"{module} imports {sorted(wrong)}; it may import {sorted(allowed)}"
 
 
-def test_nothing_imports_the_face() -> None:
-    face = {name for name in SOURCES if not _package(name)}
-    users = {module for module in set(SOURCES) - face if _ours(module) & face}
-    assert all(_within(module, "torchmanifold.benchmarks") for module in users), users
+def test_files_do_not_import_each_other_in_a_circle() -> None:
+    # A face gathers the names of its folder: an import of the face counts for itself alone.
+    faces = {name for name, path in SOURCES.items() if path.name == "__init__.py"}
+    edges = {name: _ours(name) - faces for name in SOURCES if name not in faces}
+    assert not _circle(edges)
 
 
-def test_maps_and_manifolds_do_not_know_parametrize() -> None:
-    users = {
-        _room(module)
-        for module in SOURCES
-        if _within(module, "torchmanifold.manifolds")
-        and any(_within(name, "torchmanifold.parametrize") for name in _ours(module))
-    }
-    assert all(ORDER.get(room, MANIFOLD_FILE) >= ORDER["trivialization"] for room in users), users
+def test_manifolds_import_no_other_manifold() -> None:
+    manifolds = {name for name in SOURCES if _folder(name) == "manifolds" and name.count(".") == 2}
+    for module in manifolds:
+        others = _ours(module) & (manifolds - {module})
+        assert not others, f"{module} imports {sorted(others)}"
 
 
-@pytest.mark.parametrize(
-    "module", sorted(name for name in SOURCES if _within(name, "torchmanifold.manifolds"))
-)
-def test_inside_manifolds_files_import_from_lower_rooms(module: str) -> None:
-    room = _room(module)
-    floor = ORDER.get(room, MANIFOLD_FILE)
-    for name in _ours(module):
-        other = _room(name)
-        if not _within(name, "torchmanifold.manifolds") or other == room:
-            continue
-        assert ORDER.get(other, MANIFOLD_FILE) <= floor, f"{module} imports {name} from above"
+def test_no_private_name_crosses_a_room() -> None:
+    for module in SOURCES:
+        for node in ast.walk(_tree(SOURCES[module])):
+            if isinstance(node, ast.ImportFrom) and _within(node.module or "", "torchmanifold"):
+                private = [a.name for a in node.names if a.name.startswith("_")]
+                assert not private, f"{module} imports {private} from {node.module}"
 
 
-def test_manifolds_do_not_import_each_other_in_a_circle() -> None:
-    manifolds = [
-        name
-        for name in SOURCES
-        if _within(name, "torchmanifold.manifolds") and _room(name) not in ORDER
-    ]
-    edges = {name: _ours(name) & set(manifolds) for name in manifolds}
-    while leaves := [name for name, below in edges.items() if not below]:
-        edges = {name: below - set(leaves) for name, below in edges.items() if below}
-    assert not edges, f"these import each other: {edges}"
+def test_no_file_is_longer_than_one_algorithm() -> None:
+    # One algorithm each, with its constants and its adjoint.
+    whole = {"manifolds/maps/spectral.py"}
+    # To be divided.
+    whole |= {"api/cli.py", "optim/compare/plot.py"}
+    whole |= {f"parametrize/{name}.py" for name in ("cache", "chain", "registry")}
+    for path in SOURCES.values():
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= 300 or str(path.relative_to(ROOT)) in whole, f"{path}: {lines} lines"
 
 
 def test_other_libraries_of_the_field_stay_in_peers() -> None:

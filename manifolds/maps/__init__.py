@@ -1,14 +1,7 @@
 """Maps between sets of matrices: pure functions with their derivatives, and their Modules."""
 
-from torchmanifold.manifolds.maps.cayley import (
-    CayleyMap,
-    cayley,
-    cayley_step,
-    cayley_thin,
-    inverse_cayley,
-)
+from torchmanifold.manifolds.maps.cayley import cayley, cayley_step, cayley_thin, inverse_cayley
 from torchmanifold.manifolds.maps.exponential import (
-    MatrixExponential,
     exp_step,
     exp_thin,
     expm,
@@ -17,49 +10,43 @@ from torchmanifold.manifolds.maps.exponential import (
     expm_skew,
     log_orthogonal,
 )
-from torchmanifold.manifolds.maps.linear import (
-    Hurwitz,
-    Positive,
-    PositiveDeterminant,
-    Skew,
-    Symmetric,
-    Triangular,
-    UnitDeterminant,
-    UnitNorm,
-)
-from torchmanifold.manifolds.maps.low_rank import (
-    FixedRank,
-    LowRank,
-    PositiveSemidefinite,
-    SpectralBound,
-    clamp_singular_values,
-    truncate,
-)
-from torchmanifold.manifolds.maps.orthonormal import (
-    QR,
-    Householder,
-    NewtonSchulz,
-    Polar,
-    householder,
-    newton_schulz,
-    polar,
-    polar_step,
-    qr,
-    qr_step,
-)
-from torchmanifold.manifolds.maps.projected_qr import projected_qr_step
-from torchmanifold.manifolds.maps.spectral import (
+from torchmanifold.manifolds.maps.householder import householder
+from torchmanifold.manifolds.maps.lyapunov import solve_lyapunov
+from torchmanifold.manifolds.maps.modules.definite import (
     Cholesky,
     Softplus,
     SpdExponential,
     SpdLogarithm,
-    SpectralFunction,
     Square,
+)
+from torchmanifold.manifolds.maps.modules.determinant import PositiveDeterminant, UnitDeterminant
+from torchmanifold.manifolds.maps.modules.hurwitz import Hurwitz
+from torchmanifold.manifolds.maps.modules.linear import (
+    Positive,
+    Skew,
+    Symmetric,
+    Triangular,
+    UnitNorm,
+)
+from torchmanifold.manifolds.maps.modules.low_rank import (
+    FixedRank,
+    LowRank,
+    PositiveSemidefinite,
+    SpectralBound,
+)
+from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, NewtonSchulz, Polar
+from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
+from torchmanifold.manifolds.maps.newton_schulz import newton_schulz
+from torchmanifold.manifolds.maps.polar import polar, polar_step
+from torchmanifold.manifolds.maps.projected_qr import projected_qr_step
+from torchmanifold.manifolds.maps.qr import qr, qr_step
+from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction
+from torchmanifold.manifolds.maps.singular import clamp_singular_values, truncate
+from torchmanifold.manifolds.maps.spectral import (
     apply_spectral,
     d_exp,
     d_log,
     directional_derivative,
-    solve_lyapunov,
     spd_exp,
     spd_inv_sqrt,
     spd_log,
@@ -68,7 +55,6 @@ from torchmanifold.manifolds.maps.spectral import (
 )
 
 __all__ = [
-    "QR",
     "CayleyMap",
     "Cholesky",
     "FixedRank",
@@ -81,6 +67,7 @@ __all__ = [
     "Positive",
     "PositiveDeterminant",
     "PositiveSemidefinite",
+    "QR",
     "Skew",
     "Softplus",
     "SpdExponential",

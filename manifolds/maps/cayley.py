@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchmanifold.manifolds.linalg import (
+    MatrixFunction,
     add_product,
     add_product_,
     add_to_diagonal_,
@@ -18,21 +19,19 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     inverse,
     move,
-    newton_schulz_step,
     polish,
     polish_change,
+    reads_values,
     skew,
     skew_norm_bound,
+    skew_square,
     solve,
     transposed,
+    wide,
 )
-from torchmanifold.manifolds.maps.batching import MatrixFunction
-from torchmanifold.manifolds.maps.domain import require_rotation
-from torchmanifold.manifolds.maps.orthonormal import is_long, wide
-from torchmanifold.manifolds.maps.spectral import reads_values
-from torchmanifold.manifolds.triangular import skew_square
+from torchmanifold.manifolds.maps.steps import is_long
 
-__all__ = ["CayleyMap", "cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
+__all__ = ["cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
 
 
 class _Cayley(MatrixFunction):
@@ -122,7 +121,11 @@ def cayley(a: Tensor) -> Tensor:
 # the geometric series in three products, by the scheme that exponential.py has from Bader, Blanes
 # and Casas (2019).
 _X3 = (math.sqrt(22) - 1) / 4
+
+
 _X4, _X5, _X6 = 11 / 16 - 3 / 4 * _X3 + _X3**2, 5 / 8, 3 / 4 - _X3
+
+
 _Y2 = 1 - _X3 * _X4
 
 
@@ -280,37 +283,3 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     t = skew(overlap) / 2 - adjoint(normal) @ normal / 4
     b = inverse(eye_like(t) - t)
     return x + (x @ (2 * b @ t) + normal @ b)
-
-
-class CayleyMap(nn.Module):
-    """Skew to orthogonal by the Cayley transform; chain it after `Skew`.
-
-    Reaches every rotation without eigenvalue -1. `tm.constrain` has no such gap: there the
-    base point moves.
-
-    Example:
-        >>> import torch
-        >>> from torchmanifold.manifolds.maps import CayleyMap
-        >>> CayleyMap()(torch.zeros(2, 2))
-        tensor([[1., 0.],
-                [0., 1.]])
-    """
-
-    batched = True
-    config: tuple[()] = ()
-
-    def forward(self, a: Tensor) -> Tensor:
-        """`cayley(a)`."""
-        return cayley(a)
-
-    def right_inverse(self, q: Tensor) -> Tensor:
-        """Inverse Cayley transform.
-
-        Raises:
-            ValueError: `q` is not orthogonal, or has eigenvalue -1 (as every orthogonal
-                matrix of determinant -1 does).
-        """
-        require_rotation(q, "CayleyMap")
-        # Near -1 the solve needs the digits, and rounding that has left the group is turned there
-        # into an angle.
-        return inverse_cayley(newton_schulz_step(wide(q))).to(q.dtype)

@@ -8,276 +8,36 @@ forward pass; for a skew argument its gradient is skew too, which saves half of 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchmanifold.manifolds.linalg import (
-    accumulate,
+    MatrixFunction,
     add_product,
-    add_to_diagonal_,
     adjoint,
     eye_like,
     frobenius,
-    gram_residual,
     in_working_precision,
     move,
-    newton_schulz_step,
     polish,
-    polish_change,
+    reads_values,
     skew,
-    skew_norm_bound,
-    transposed,
+    wide,
 )
-from torchmanifold.manifolds.maps.batching import MatrixFunction
 from torchmanifold.manifolds.maps.cayley import inverse_cayley
-from torchmanifold.manifolds.maps.domain import (
-    largest,
-    require_positive_definite,
-    require_rotation,
-    require_square,
-    single,
-    slack,
+from torchmanifold.manifolds.maps.polar import polar
+from torchmanifold.manifolds.maps.scaling_squaring import (
+    expm1_by_norm,
+    expm1_masked,
+    one_norm,
+    pull_back,
 )
-from torchmanifold.manifolds.maps.orthonormal import is_long, polar, wide
-from torchmanifold.manifolds.maps.spectral import reads_values, spd_log, spectral
-from torchmanifold.manifolds.triangular import skew_square
+from torchmanifold.manifolds.maps.spectral import spectral
+from torchmanifold.manifolds.maps.steps import is_long
 
-__all__ = [
-    "MatrixExponential",
-    "exp_step",
-    "exp_thin",
-    "expm",
-    "expm1",
-    "expm1_skew",
-    "expm_skew",
-    "log_orthogonal",
-]
-
-_R = math.sqrt(177)
-_X3 = 2 / 3
-_X1, _X2 = _X3 * (1 + _R) / 88, _X3 * (1 + _R) / 352
-_X4, _X5 = (-271 + 29 * _R) / (315 * _X3), 11 * (-1 + _R) / (1260 * _X3)
-_X6, _X7 = 11 * (-9 + _R) / (5040 * _X3), (89 - _R) / (5040 * _X3**2)
-_Y2 = (857 - 58 * _R) / 630
-
-# Rows: B1 to B5 as combinations of I, A, A^2, A^3, A^6.
-_B = (
-    (0.0, -0.100365581030144618, -0.00802924648241156933, -0.000892138498045729985, 0.0),
-    (
-        0.0,
-        0.397849749499645078,
-        1.36783778460411720,
-        0.498289622525382669,
-        -0.000637898194594723280,
-    ),
-    (
-        -10.9676396052962062,
-        1.68015813878906206,
-        0.0571779846478865511,
-        -0.00698210122488052057,
-        3.34975017086070471e-05,
-    ),
-    (
-        -0.0904316832390810593,
-        -0.0676404519071381883,
-        0.0675961301770459655,
-        0.0295552570429315521,
-        -1.39180257516060694e-05,
-    ),
-    (0.0, 0.0, -0.0923364619367118556, -0.0169364939002081723, -1.40086798182036095e-05),
-)
-
-# Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18.
-# Lower for skew matrices in float32, where the polish makes up for the squarings: the Taylor
-# terms of a skew matrix of norm 3 cancel.
-_THETA = {torch.float32: (0.094, 0.65, 3.01), torch.float64: (1.7e-3, 0.069, 1.09)}
-_THETA_SKEW = {torch.float32: (0.094, 0.65, 2.2), torch.float64: (1.7e-3, 0.069, 1.09)}
-_POLISH_EVERY = 5  # squarings; each doubles the distance from orthogonality
-
-
-def _one_norm(x: Tensor) -> Tensor:
-    """Largest absolute row sum, `(*batch,)`: the 1-norm of the transpose, read contiguously."""
-    rows = x.abs().sum(-1)
-    return rows.amax(-1) if rows.shape[-1] else rows.sum(-1)
-
-
-# Where the argument is skew, so are its odd powers and their tangents, and the even ones are
-# symmetric: of what flows back to an odd power only the skew part counts, which is taken at the
-# end, and to an even one the symmetric part.
-
-
-def _add_square_adjoint(
-    total: Tensor, grad: Tensor, x: Tensor, skewed: bool, scale: float = 1
-) -> Tensor:
-    """`total`, whose memory is taken, and what `scale grad` sends back through `x -> x x`."""
-    if skewed:
-        return accumulate(total, transposed(grad).add_(grad), x, alpha=-scale)
-    total = accumulate(total, grad, adjoint(x), alpha=scale)
-    return accumulate(total, adjoint(x), grad, alpha=scale)
-
-
-# ---- Each polynomial: forward returns E and what the adjoint needs besides A and A^2.
-
-
-def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
-    m = add_to_diagonal_(torch.add(a2, a, alpha=4), 12)
-    return add_product(a, a2, m, alpha=1 / 24), [m]
-
-
-def _degree4_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
-    (m,) = tape
-    mb = adjoint(a2) @ g
-    ab = torch.add(g, mb, alpha=4 / 24)
-    a2b = accumulate(mb, g, adjoint(m))
-    return _add_square_adjoint(ab, a2b, a, skewed, 1 / 24)
-
-
-def _degree8(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
-    p = torch.add(_X1 * a, a2, alpha=_X2)
-    left = add_product(a2, a2, p, beta=_X3)
-    # With a4 = a2 p = left - x3 a2.
-    right = torch.add(_X5 * a, a2, alpha=_X6 - _X7 * _X3).add_(left, alpha=_X7)
-    right = add_to_diagonal_(right, _X4)
-    return add_product(torch.add(a, a2, alpha=_Y2), left, right), [p, left, right]
-
-
-def _degree8_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
-    p, left, right = tape
-    rb, lb = adjoint(left) @ g, g @ adjoint(right)
-    a4b = torch.add(lb, rb, alpha=_X7)
-    pb = adjoint(a2) @ a4b
-    a2b = accumulate(lb, a4b, adjoint(p), beta=_X3)
-    a2b.add_(rb, alpha=_X6).add_(g, alpha=_Y2).add_(pb, alpha=_X2)
-    ab = torch.add(g, rb, alpha=_X5).add_(pb, alpha=_X1)
-    return _add_square_adjoint(ab, a2b, a, skewed)
-
-
-def _combination(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
-    terms = [(w, x) for w, x in zip(weights, tensors, strict=True) if w]
-    total = terms[0][0] * terms[0][1]
-    for weight, tensor in terms[1:]:
-        total.add_(tensor, alpha=weight)
-    return total
-
-
-def _combine(row: Sequence[float], powers: Sequence[Tensor]) -> Tensor:
-    """One row of the table, applied to the powers of A."""
-    return add_to_diagonal_(_combination(row[1:], powers), row[0])
-
-
-def _column(k: int, grads: Sequence[Tensor]) -> Tensor:
-    """Its adjoint: what the five combinations send back to one power of A."""
-    return _combination([row[k] for row in _B], grads)
-
-
-def _degree18(a: Tensor, a2: Tensor, a3: Tensor, a6: Tensor) -> tuple[Tensor, list[Tensor]]:
-    b1, b2, b3, b4, b5 = (_combine(row, (a, a2, a3, a6)) for row in _B)
-    a9 = add_product(b4, b1, b5)
-    s = b3 + a9
-    return add_to_diagonal_(add_product(b2, s, a9), -1), [a3, b1, b5, a9, s]
-
-
-def _degree18_adjoint(g: Tensor, a: Tensor, a2: Tensor, tape: list[Tensor], skewed: bool) -> Tensor:
-    a3, b1, b5, a9, s = tape
-    b3b = g @ adjoint(a9)
-    b4b = add_product(b3b, adjoint(s), g)
-    grads = (b4b @ adjoint(b5), g, b3b, b4b, adjoint(b1) @ b4b)
-    ab, a2b, a3b, a6b = (_column(k, grads) for k in range(1, 5))
-    a3b = _add_square_adjoint(a3b, a6b, a3, skewed)
-    a2b = accumulate(a2b, a3b, adjoint(a))
-    ab = accumulate(ab, adjoint(a2), a3b)
-    return _add_square_adjoint(ab, a2b, a, skewed)
-
-
-_ADJOINTS = {4: _degree4_adjoint, 8: _degree8_adjoint, 18: _degree18_adjoint}
-
-
-def _thresholds(a: Tensor, skewed: bool) -> tuple[float, float, float]:
-    double = a.dtype in (torch.float64, torch.complex128)
-    return (_THETA_SKEW if skewed else _THETA)[torch.float64 if double else torch.float32]
-
-
-def _squarings(theta: float, bound: float) -> int:
-    """Least `s` with `theta / 2^s <= bound`; none for a NaN, which propagates by itself."""
-    if not (math.isfinite(theta) and theta > bound):
-        return 0
-    return math.ceil(math.log2(theta / bound))
-
-
-def _chosen(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
-    """`exp(a) - 1` with degree and scaling read from the norm.
-
-    Returns the value, the degree, and `[a2, polynomial's tensors ..., E_0, E_1, ...]` for the
-    scaled `a` and every squaring.
-    """
-    low, middle, high = _thresholds(a, skewed)
-    a2 = skew_square(a) if skewed else a @ a
-    bound = skew_norm_bound(a, a2) if skewed or not a.numel() else math.inf
-    if not bound <= low:
-        theta = _one_norm(a)
-        if skewed:
-            # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
-            theta = torch.minimum(theta, _one_norm(a2).sqrt())
-        bound = min(float(theta.amax()), bound)
-    if bound <= low:
-        e, tape = _degree4(a, a2)
-        return e, 4, [a2, *tape]
-    if bound <= 2 * middle:
-        s = _squarings(bound, middle)
-        a, a2 = _scaled((a, a2), (1, 2), s)
-        e, tape = _degree8(a, a2)
-        degree = 8
-    else:
-        a3 = a2 @ a
-        a6 = a3 @ a3
-        if skewed:
-            sixth = torch.minimum(_one_norm(a6), frobenius(a6))
-            bound = min(bound, float(sixth.amax()) ** (1 / 6))
-        s = _squarings(bound, high)
-        a, a2, a3, a6 = _scaled((a, a2, a3, a6), (1, 2, 3, 6), s)
-        e, tape = _degree18(a, a2, a3, a6)
-        degree = 18
-    tape = [a2, *tape]
-    for j in range(s):
-        tape.append(e)
-        e = add_product(e, e, e, beta=2.0)
-        if skewed and j % _POLISH_EVERY == _POLISH_EVERY - 1 and j < s - 1:
-            e = polish_change(e)
-    if skewed and degree == 18:
-        e = polish_change(e)
-    return e, degree, tape
-
-
-def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> list[Tensor]:
-    """The powers of `2^-s A`; all but A itself, which is the caller's, in place."""
-    if s == 0:
-        return list(powers)
-    a, *rest = powers
-    for x, k in zip(rest, exponents[1:], strict=True):
-        x.mul_(2.0 ** (-s * k))
-    return [a * 2.0**-s, *rest]
-
-
-_TAPE = {4: 2, 8: 4, 18: 6}  # tensors on the tape before the squarings
-
-
-def _pull(g: Tensor, a: Tensor, degree: int, tape: Sequence[Tensor], skewed: bool) -> Tensor:
-    """The gradient of the argument, of that of the value and the tensors of the forward pass."""
-    a2, *rest = tape
-    split = _TAPE[degree] - 1
-    rest, squarings = rest[:split], rest[split:]
-    if squarings:
-        a = a * 2.0 ** -len(squarings)
-    for e in reversed(squarings):
-        g = accumulate(add_product(g, adjoint(e), g, beta=2.0), g, adjoint(e))
-    g = _ADJOINTS[degree](g, a, a2, rest, skewed)
-    if squarings:
-        g.mul_(2.0 ** -len(squarings))
-    return skew(g) if skewed else g
+__all__ = ["exp_step", "exp_thin", "expm", "expm1", "expm1_skew", "expm_skew", "log_orthogonal"]
 
 
 class _Expm1(MatrixFunction):
@@ -285,7 +45,7 @@ class _Expm1(MatrixFunction):
 
     @staticmethod
     def forward(a: Tensor, skewed: bool) -> tuple[Any, ...]:
-        e, degree, tape = _chosen(a, skewed)
+        e, degree, tape = expm1_by_norm(a, skewed)
         return e, degree, *tape
 
     @staticmethod
@@ -305,7 +65,7 @@ class _Expm1(MatrixFunction):
             # To be differentiated again: the derivative along the gradient as an exponential.
             g = _directional(adjoint(a), grad)
             return (skew(g) if ctx.skewed else g), None
-        return _pull(grad, a, ctx.degree, tape, ctx.skewed), None
+        return pull_back(grad, a, ctx.degree, tape, ctx.skewed), None
 
 
 class _ExpStep(MatrixFunction):
@@ -314,7 +74,7 @@ class _ExpStep(MatrixFunction):
     @staticmethod
     def forward(x: Tensor, z: Tensor) -> tuple[Any, ...]:
         a = skew(z)
-        e, degree, tape = _chosen(a, True)
+        e, degree, tape = expm1_by_norm(a, True)
         return move(x, e), degree, a, e, *tape
 
     @staticmethod
@@ -341,7 +101,7 @@ class _ExpStep(MatrixFunction):
         if again:
             a, g = torch.broadcast_tensors(a, g)
             return grad_x, skew(_directional(adjoint(a), g)).sum_to_size(z.shape)
-        return grad_x, _pull(g, a, ctx.degree, tape, True).sum_to_size(z.shape)
+        return grad_x, pull_back(g, a, ctx.degree, tape, True).sum_to_size(z.shape)
 
 
 def _directional(a: Tensor, e: Tensor) -> Tensor:
@@ -354,33 +114,10 @@ def _directional(a: Tensor, e: Tensor) -> Tensor:
     return _expm1(torch.cat([top, bottom], -2), False)[..., :n, n:] * size
 
 
-def _masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
-    """`exp(a) - 1` with a fixed number of squarings, masked matrix by matrix on the device."""
-    if skewed:  # for the gradient, which is skew
-        a = skew(a)
-    high = _thresholds(a, skewed)[2]
-    theta = _one_norm(a.detach())
-    s = torch.log2(theta / high).ceil().clamp(0, squarings)[..., None, None]
-    a = a * torch.exp2(-s)
-    a2 = a @ a
-    a3 = a2 @ a
-    eye = eye_like(a)
-    powers = (a, a2, a3, a3 @ a3, eye)
-    b1, b2, b3, b4, b5 = (_combination((*row[1:], row[0]), powers) for row in _B)
-    a9 = b4 + b1 @ b5
-    e = b2 + (b3 + a9) @ a9 - eye
-    for j in range(squarings):
-        e = torch.where(j < s, 2 * e + e @ e, e)
-        if skewed and (j % _POLISH_EVERY == _POLISH_EVERY - 1 or j == squarings - 1):
-            # In the backward pass the polish is the identity.
-            e = e + (polish_change(e) - e).detach()
-    return e
-
-
 def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
     if reads_values(a):
         return _Expm1.apply(a, skewed)[0]
-    return _masked(a, skewed, squarings)
+    return expm1_masked(a, skewed, squarings)
 
 
 @in_working_precision
@@ -546,75 +283,10 @@ def exp_thin(x: Tensor, v: Tensor) -> Tensor:
     normal = v - x @ overlap
     square = adjoint(normal) @ normal
     # The value does not depend on the balance c, so neither does the derivative.
-    c = _one_norm(square.detach()).sqrt()[..., None, None]
+    c = one_norm(square.detach()).sqrt()[..., None, None]
     c = c.masked_fill(c == 0, 1)
     top = torch.cat([skew(overlap), -square / c], -1)
     eye = (c * eye_like(x)).expand_as(overlap)
     bottom = torch.cat([eye, torch.zeros_like(overlap)], -1)
     change = _expm1(torch.cat([top, bottom], -2), False)[..., :p]
     return x + (x @ change[..., :p, :] + (normal / c) @ change[..., p:, :])
-
-
-class MatrixExponential(nn.Module):
-    """Matrix exponential: after `Skew` a rotation, after `Symmetric` a positive definite matrix.
-
-    Args:
-        skew: promise that the argument is skew, as after `Skew`: fewer products, and
-            orthogonal to working precision at any norm. See `expm_skew`.
-
-    Example:
-        >>> import torch
-        >>> from torchmanifold.manifolds.maps import MatrixExponential
-        >>> MatrixExponential()(torch.zeros(2, 2))
-        tensor([[1., 0.],
-                [0., 1.]])
-    """
-
-    batched = True
-
-    def __init__(self, *, skew: bool = False) -> None:
-        super().__init__()
-        self.skew = skew
-
-    @property
-    def config(self) -> tuple[bool]:
-        """What must agree for two of these maps to be evaluated together."""
-        return (self.skew,)
-
-    def forward(self, a: Tensor) -> Tensor:
-        """`exp(a)`."""
-        return expm_skew(a) if self.skew else expm(a)
-
-    def right_inverse(self, q: Tensor) -> Tensor:
-        """Principal logarithm of an orthogonal or of a symmetric positive definite matrix.
-
-        Raises:
-            ValueError: `q` is neither, or is orthogonal with eigenvalue -1; with `skew=True`,
-                `q` is not orthogonal.
-        """
-        name = type(self).__name__
-        if self.skew:
-            return _log_rotation(q, name)
-        require_square(q, name)
-        return torch.empty_like(q) if q.is_meta else _logarithm(q, name)
-
-
-def _log_rotation(q: Tensor, name: str) -> Tensor:
-    require_rotation(q, name)
-    # Near -1 a solve needs the digits, and rounding that has left the group is turned there into
-    # an angle.
-    return log_orthogonal(newton_schulz_step(wide(q))).to(q.dtype)
-
-
-def _logarithm(q: Tensor, name: str) -> Tensor:
-    residual = largest(gram_residual(q))
-    if residual <= slack(q) * q.shape[-1] ** 0.5:
-        return _log_rotation(q, name)
-    asymmetry = largest(single(q) - adjoint(single(q)))
-    if asymmetry <= slack(q) / 10 * largest(q):
-        require_positive_definite(q, name)
-        return spd_log(q)
-    raise ValueError(
-        f"{name}.right_inverse: the matrix is neither orthogonal (||q'q - I|| is {residual:.3g}) "
-        f"nor symmetric (max |q - q'| is {asymmetry:.3g})"
-    )

@@ -8,31 +8,25 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.linalg import (
+    MatrixFunction,
     accumulate,
     add_product,
     add_to_diagonal_,
     adjoint,
     eye_like,
-    in_working_precision,
-    sym,
-    transposed,
-)
-from torchmanifold.manifolds.maps.batching import MatrixFunction
-from torchmanifold.manifolds.maps.orthonormal import (
-    is_short,
-    narrow,
-    near_qr_change,
-    refined_qr_change,
-    up,
-    wide,
-)
-from torchmanifold.manifolds.maps.spectral import reads_values
-from torchmanifold.manifolds.triangular import (
     gram_excess,
+    in_working_precision,
+    narrow,
+    reads_values,
+    sym,
     times_upper,
     times_upper_adjoint,
+    transposed,
     upper_product,
+    wide,
 )
+from torchmanifold.manifolds.maps.qr import near_qr_change, refined_qr_change, up
+from torchmanifold.manifolds.maps.steps import is_short
 
 __all__ = ["projected_qr_step"]
 

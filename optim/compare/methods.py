@@ -30,10 +30,10 @@ from torchmanifold.manifolds import (
     SpecialOrthogonal,
     Stiefel,
     SymmetricPositiveDefinite,
-    constrain,
 )
 from torchmanifold.optim import RiemannianAdam, RiemannianSGD, rebase_every
 from torchmanifold.optim.compare import peers
+from torchmanifold.weights import constrain
 
 __all__ = ["METHODS", "Method", "applicable", "manifolds_of"]
 

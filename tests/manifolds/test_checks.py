@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import torchmanifold as tm
-from torchmanifold.manifolds.geometry import MetricRule, RetractionRule
+from torchmanifold.manifolds.geometry.metrics import MetricRule
+from torchmanifold.manifolds.geometry.retractions import RetractionRule
 
 
 def cubic(x: torch.Tensor) -> torch.Tensor:

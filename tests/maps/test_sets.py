@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import maps
-from torchmanifold.manifolds.maps.sets import SetMap
+from torchmanifold.manifolds.maps.modules.sets import SetMap
 
 SETS: dict[str, Callable[[], SetMap]] = {
     "lower": maps.Triangular,

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
-from torchmanifold.manifolds import Cayley, Exp, Retraction, SpecialOrthogonal, constrain
+from torchmanifold.manifolds import Cayley, Exp, Retraction, SpecialOrthogonal
 from torchmanifold.nn import OrthogonalRNN
 from torchmanifold.optim import (
     RiemannianAdam,
@@ -33,6 +33,7 @@ from torchmanifold.optim.compare.recurrent.networks import (
     plain_modrelu,
     tanh,
 )
+from torchmanifold.weights import constrain
 
 __all__ = ["RECURRENT", "RecurrentMethod", "build"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from torchmanifold.manifolds import unconstrain
 from torchmanifold.nn import ModReLU, OrthogonalRNN
+from torchmanifold.weights import unconstrain
 
 __all__ = [
     "KERNEL",

@@ -1,0 +1,216 @@
+"""Numerical checks that return a verdict: is this a gradient, a Hessian, a retraction?
+
+Each compares a function along a curve with its Taylor polynomial. The error of a right one falls
+like a known power of the step, a straight line of known slope in a log-log plot.
+
+Source: Boumal, An Introduction to Optimization on Smooth Manifolds, Cambridge 2023, sections 4.8
+and 6.8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry.manifold import Manifold
+
+__all__ = ["SlopeCheck", "check_gradient", "check_hessian", "check_retraction"]
+
+
+_STEPS = torch.logspace(-6, 0, 49, dtype=torch.float64)
+
+
+_WINDOW = 9  # points: more than one decade
+
+
+_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class SlopeCheck:
+    """The verdict of a check; true where it passed.
+
+    Args:
+        what: what was checked.
+        steps: step sizes `t`.
+        errors: the error of the Taylor polynomial at each.
+        expected: the least slope that passes, up to 0.1.
+        slope: the slope over the steps where it is steadiest; infinite if the errors are rounding.
+    """
+
+    what: str
+    steps: tuple[float, ...]
+    errors: tuple[float, ...]
+    expected: float
+    slope: float
+
+    def __bool__(self) -> bool:
+        """Whether the slope is at least the expected one."""
+        return self.slope >= self.expected - _TOLERANCE
+
+    def __str__(self) -> str:
+        """One line."""
+        verdict = "passed" if self else "FAILED"
+        return f"{self.what}: {verdict}, slope {self.slope:.2f}, expected {self.expected:g}"
+
+    def draw(self, axes: Any) -> None:
+        """Draw the errors against the steps, with a line of the expected slope, on log axes."""
+        axes.loglog(self.steps, self.errors, "o-", ms=3, label=f"error, slope {self.slope:.2f}")
+        top = max(self.errors)
+        line = [top * (t / self.steps[-1]) ** self.expected for t in self.steps]
+        axes.loglog(self.steps, line, "k--", lw=1, label=f"slope {self.expected:g}")
+        axes.set(xlabel="step $t$", ylabel="error", title=self.what)
+        axes.legend()
+
+
+def _verdict(
+    what: str, error: Callable[[Tensor], Tensor], expected: float, size: float
+) -> SlopeCheck:
+    errors = torch.stack([error(t).detach() for t in _STEPS])
+    noise = 100 * torch.finfo(torch.float64).eps * size
+    # Below the noise the error is flat, above t = 1 it may be anything: the slope is that of the
+    # straightest stretch between.
+    slope, spread = math.inf, math.inf
+    logs, log_steps = errors.log10(), _STEPS.log10()
+    for start in range(len(_STEPS) - _WINDOW + 1):
+        window = slice(start, start + _WINDOW)
+        if errors[window].min() > noise:
+            local = logs[window].diff() / log_steps[window].diff()
+            if float(local.std()) < spread:
+                slope, spread = float(local.mean()), float(local.std())
+    return SlopeCheck(what, tuple(_STEPS.tolist()), tuple(errors.tolist()), expected, slope)
+
+
+def _setting(
+    manifold: Manifold, x: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    if x.ndim != manifold.event_ndim:
+        raise ValueError(
+            f"x: expected one point of {manifold!r}, of {manifold.event_ndim} dimensions, "
+            f"got the shape {tuple(x.shape)}"
+        )
+    x = x.detach().to(torch.promote_types(x.dtype, torch.float64))
+    residual, allowed = float(manifold.residual(x)), 1e-5
+    if not residual <= allowed:
+        raise ValueError(f"x: not a point of {manifold!r}, its residual is {residual:.3g}")
+    x = manifold.project(x)
+    return x, manifold.random_tangent(x, generator=generator)
+
+
+def check_retraction(
+    manifold: Manifold, x: Tensor, *, generator: torch.Generator | None = None
+) -> SlopeCheck:
+    """Check the order of a manifold's retraction against its exponential.
+
+    `||R_x(t u) - exp_x(t u)||` falls like `t^(order + 1)`; without a closed-form exponential,
+    `||R_x(t u) - x - t u||` like `t^2`.
+
+    Args:
+        manifold: the manifold, with the metric and retraction to be checked.
+        x: a point; computed with in float64.
+        generator: for the random direction `u`.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Stiefel(metric=tm.Canonical(), retraction=tm.Cayley())
+        >>> bool(tm.check_retraction(M, M.random(6, 3)))
+        True
+    """
+    x, u = _setting(manifold, x, generator)
+    exact = manifold.metric_rule.exp is not None
+    order = manifold.retraction_rule.order[type(manifold.metric)] if exact else 1
+
+    def error(t: Tensor) -> Tensor:
+        reference = manifold.exp(x, t * u) if exact else x + t * u
+        return torch.linalg.vector_norm(manifold.retract(x, t * u) - reference)
+
+    name = f"{type(manifold.retraction).__name__} on {type(manifold).__name__}"
+    return _verdict(name, error, order + 1, float(torch.linalg.vector_norm(x)))
+
+
+def check_gradient(
+    fun: Callable[[Tensor], Tensor],
+    manifold: Manifold,
+    x: Tensor,
+    *,
+    gradient: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> SlopeCheck:
+    """Check a Riemannian gradient: `f(R(t u)) - f(x) - t <grad, u>` falls like `t^2`.
+
+    Args:
+        fun: from a point to a number.
+        manifold: the manifold.
+        x: a point; computed with in float64.
+        gradient: a Riemannian gradient at `x`; by default the manifold's, from autograd.
+        generator: for the random direction `u`.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Sphere()
+        >>> bool(tm.check_gradient(lambda x: x[0] ** 3, M, M.random(5)))
+        True
+    """
+    x, u = _setting(manifold, x, generator)
+    if gradient is None:
+        gradient = manifold.gradient(x, _egrad(fun, x))
+    start, slope = fun(x), manifold.inner(x, gradient.to(x), u)
+
+    def error(t: Tensor) -> Tensor:
+        return (fun(manifold.retract(x, t * u)) - start - t * slope).abs()
+
+    return _verdict("gradient", error, 2, 1 + abs(float(start)))
+
+
+def check_hessian(
+    fun: Callable[[Tensor], Tensor],
+    manifold: Manifold,
+    x: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+) -> SlopeCheck:
+    """Check `hessian`: the error of the second Taylor polynomial falls like `t^3`.
+
+    Args:
+        fun: from a point to a number.
+        manifold: a manifold with a Hessian and a retraction of second order.
+        x: a point; computed with in float64.
+        generator: for the random direction `u`.
+
+    Raises:
+        ValueError: for a retraction of first order, which shows nothing.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Sphere()
+        >>> bool(tm.check_hessian(lambda x: x[0] ** 3, M, M.random(5)))
+        True
+    """
+    if manifold.retraction_rule.order[type(manifold.metric)] < 2:
+        raise ValueError(
+            f"check_hessian: {manifold.retraction!r} is of first order on {manifold!r}; "
+            f"choose a retraction of second order"
+        )
+    x, u = _setting(manifold, x, generator)
+    egrad = _egrad(fun, x)
+    _, ehess = torch.autograd.functional.jvp(lambda y: _egrad(fun, y), x, u)
+    start, slope = fun(x), manifold.inner(x, manifold.gradient(x, egrad), u)
+    curvature = manifold.inner(x, manifold.hessian(x, egrad, ehess, u), u)
+
+    def error(t: Tensor) -> Tensor:
+        value = fun(manifold.retract(x, t * u))
+        return (value - start - t * slope - t * t * curvature / 2).abs()
+
+    return _verdict("Hessian", error, 3, 1 + abs(float(start)))
+
+
+def _egrad(fun: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        y = x if x.requires_grad else x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(fun(y), y, create_graph=x.requires_grad)
+    return gradient

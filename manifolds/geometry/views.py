@@ -1,0 +1,274 @@
+"""Manifolds seen through another arrangement: stacked blocks, flattened kernels, wide matrices."""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry.manifold import Manifold
+from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule, projected
+from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
+
+__all__ = ["Blocks", "Flattened", "Transposed"]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tensor-valued row of the inner manifold's table, seen through the view."""
+
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(*(t.shape for t in tensors))
+        return view.outward(self.row(view.manifold, *map(view.inward, tensors)), shape)
+
+
+@dataclass(frozen=True)
+class _SeenInner:
+    """The inner products of the inner points, added up."""
+
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
+        parts = self.row(view.manifold, *map(view.inward, tensors))
+        return view.parts(parts, tensors[0]).sum(-1)
+
+
+def _seen_dist(view: _View, x: Tensor, y: Tensor) -> Tensor:
+    parts = view.parts(view.manifold.dist(view.inward(x), view.inward(y)), x)
+    return torch.linalg.vector_norm(parts, dim=-1)
+
+
+_PROJECTIONS = (projected, MetricRule.carry)
+
+
+def _seen_metric(rule: MetricRule) -> MetricRule:
+    seen: dict[str, Any] = {}
+    for f in fields(rule):
+        row = getattr(rule, f.name)
+        # Where it is the tangent projection, it is the view's own.
+        seen[f.name] = row if row is None or row in _PROJECTIONS else _Seen(row)
+    seen["inner"] = _SeenInner(rule.inner)
+    seen["dist"] = _seen_dist if rule.dist else None
+    return MetricRule(**seen)
+
+
+def _seen_retraction(rule: RetractionRule) -> RetractionRule:
+    return RetractionRule(
+        _Seen(rule.retract),
+        rule.order,
+        rule.inverse and _Seen(rule.inverse),
+        {metric: _Seen(row) for metric, row in rule.trivialize.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _View(Manifold):
+    """Points of `manifold` under another arrangement of their entries.
+
+    The arrangement is an isometry, so every row of the inner manifold's tables carries over.
+    """
+
+    manifold: Manifold
+
+    @abstractmethod
+    def inward(self, x: Tensor) -> Tensor:
+        """The inner points in an outer point (perhaps several, as a batch)."""
+
+    @abstractmethod
+    def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The outer point, of the given shape, that holds the inner points `y`."""
+
+    @abstractmethod
+    def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of `inward(x)` for an `x` of the given shape."""
+
+    @property
+    def metric(self) -> Metric:
+        """The inner manifold's metric."""
+        return self.manifold.metric
+
+    @property
+    def retraction(self) -> Retraction:
+        """The inner manifold's retraction."""
+        return self.manifold.retraction
+
+    # Built once for each view: a step looks one row up.
+
+    @functools.cached_property
+    def metrics(self) -> Mapping[type[Metric], MetricRule]:
+        """The inner manifold's table, seen through the view."""
+        return {kind: _seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
+
+    @functools.cached_property
+    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
+        """The inner manifold's table, seen through the view."""
+        return {kind: _seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
+
+    def parts(self, numbers: Tensor, x: Tensor) -> Tensor:
+        """One number for each inner point, gathered for each outer point: `(*batch, parts)`."""
+        cut = x.ndim - self.event_ndim
+        inner = self.inner_shape(tuple(x.shape[cut:]))
+        return numbers.reshape(*x.shape[:cut], math.prod(inner[: -self.manifold.event_ndim]))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The residual of the worst inner point."""
+        return self.parts(self.manifold.residual(self.inward(x)), x).amax(-1)
+
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest point."""
+        self.dim(tuple(z.shape))
+        return self.outward(self.manifold.project(self.inward(z)), z.shape)
+
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """The orthogonal projection of `z` to the tangent space at `x`."""
+        return self.outward(self.manifold.tangent(self.inward(x), self.inward(z)), z.shape)
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Independent random inner points."""
+        self.dim(shape)
+        inner = self.inner_shape(shape)
+        x = self.manifold.random(*inner, generator=generator, dtype=dtype, device=device)
+        return self.outward(x, shape)
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """Degrees of freedom of all inner points of one outer point."""
+        event = tuple(shape)[max(len(shape) - self.event_ndim, 0) :]
+        inner = self.inner_shape(event)
+        return self.manifold.dim(inner) * math.prod(inner[: -self.manifold.event_ndim])
+
+    def _refuse(self, wants: str, shape: tuple[int, ...]) -> ValueError:
+        return ValueError(f"{self!r}: a point has {wants}, got the shape {tuple(shape)}")
+
+
+@dataclass(frozen=True)
+class Blocks(_View):
+    """`count` blocks stacked along the rows, each a point of `manifold`: `(*batch, k n, p)`.
+
+    The gates of an LSTM (4 blocks) or a GRU (3) lie like this in `weight_hh`.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Blocks(tm.SpecialOrthogonal(), 4)
+        >>> M.dim((4 * 3, 3))
+        12
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse a count that is no positive integer."""
+        if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
+            raise ValueError(f"Blocks: count must be a positive integer, got {self.count!r}")
+
+    @property
+    def event_ndim(self) -> int:
+        """As many as one block has."""
+        return self.manifold.event_ndim
+
+    def inward(self, x: Tensor) -> Tensor:
+        """`(*batch, k n, p)` to `(*batch, k, n, p)`."""
+        return x.unflatten(-self.event_ndim, (self.count, -1))
+
+    def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """`(*batch, k, n, p)` to `(*batch, k n, p)`."""
+        return y.reshape(shape)
+
+    def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """`(*batch, k, n, p)`."""
+        cut = len(shape) - self.event_ndim
+        if cut < 0 or shape[cut] % self.count:
+            raise self._refuse(f"a number of rows that is a multiple of {self.count}", shape)
+        return (*shape[:cut], self.count, shape[cut] // self.count, *shape[cut + 1 :])
+
+
+@dataclass(frozen=True)
+class Flattened(_View):
+    """Tensors `(*batch, out, ...)` of `ndim` dimensions as matrices `(*batch, out, rest)`.
+
+    A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Flattened(tm.Transposed(tm.Stiefel()), ndim=4)
+        >>> M.random(8, 3, 3, 3).shape
+        torch.Size([8, 3, 3, 3])
+    """
+
+    ndim: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse a number of dimensions that cannot be flattened."""
+        if not isinstance(self.ndim, int) or self.ndim < 2:
+            raise ValueError(f"Flattened: ndim must be an integer of at least 2, got {self.ndim!r}")
+        if self.manifold.event_ndim != 2:
+            raise ValueError(f"Flattened: a point of {self.manifold!r} is not a matrix")
+
+    @property
+    def event_ndim(self) -> int:
+        """`ndim`."""
+        return self.ndim
+
+    def inward(self, x: Tensor) -> Tensor:
+        """`(*batch, out, ...)` to `(*batch, out, rest)`."""
+        return x.flatten(1 - self.ndim)
+
+    def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """`(*batch, out, rest)` to `(*batch, out, ...)`."""
+        return y.reshape(shape)
+
+    def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """`(*batch, out, rest)`."""
+        if len(shape) < self.ndim:
+            raise self._refuse(f"{self.ndim} dimensions", shape)
+        cut = len(shape) - self.ndim + 1
+        return (*shape[:cut], math.prod(shape[cut:]))
+
+
+@dataclass(frozen=True)
+class Transposed(_View):
+    """Matrices whose transpose is a point of `manifold`: orthonormal rows, for example.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> x = tm.Transposed(tm.Stiefel()).random(3, 8)
+        >>> torch.allclose(x @ x.mT, torch.eye(3), atol=1e-6)
+        True
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse manifolds of vectors."""
+        if self.manifold.event_ndim < 2:
+            raise ValueError(f"Transposed: a point of {self.manifold!r} is not a matrix")
+
+    @property
+    def event_ndim(self) -> int:
+        """As many as the inner manifold has."""
+        return self.manifold.event_ndim
+
+    def inward(self, x: Tensor) -> Tensor:
+        """The transpose."""
+        return x.mT
+
+    def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The transpose."""
+        return y.mT
+
+    def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The last two sizes swapped."""
+        if len(shape) < self.event_ndim:
+            raise self._refuse(f"{self.event_ndim} dimensions", shape)
+        return (*shape[:-2], shape[-1], shape[-2])

@@ -1,0 +1,80 @@
+"""Products that are added to a matrix, and the Newton-Schulz steps that are made of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.linalg.basic import eye_like
+from torchmanifold.manifolds.linalg.triangular import gram_excess
+
+__all__ = [
+    "accumulate",
+    "add_product",
+    "add_product_",
+    "move",
+    "newton_schulz_step",
+    "polish",
+    "polish_change",
+]
+
+
+def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
+    """`beta c + alpha a b`, in one pass over `c` for a matrix or a single batch of matrices."""
+    if c.mT.is_contiguous() and not c.is_contiguous():  # the transpose of a wide weight stays one
+        return add_product(c.mT, b.mT, a.mT, alpha=alpha, beta=beta).mT
+    if a.ndim == b.ndim == 2 and c.ndim == 2:
+        return torch.addmm(c, a, b, alpha=alpha, beta=beta)
+    if a.ndim == b.ndim == 3 and len(a) == len(b) and (c.ndim == 2 or len(c) == len(a)):
+        return torch.baddbmm(c, a, b, alpha=alpha, beta=beta)
+    return beta * c + alpha * (a @ b)
+
+
+def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
+    """`beta c + alpha a b`, in place: of a batch, too, in one pass over `c`."""
+    if a.ndim == b.ndim == c.ndim == 2:
+        return c.addmm_(a, b, alpha=alpha, beta=beta)
+    if a.ndim == b.ndim == c.ndim == 3 and len(a) == len(b):
+        return c.baddbmm_(a, b, alpha=alpha, beta=beta)
+    return c.mul_(beta).add_(a @ b, alpha=alpha)
+
+
+def accumulate(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
+    """`beta c + alpha a b`, which may take the memory of `c`; that has the shape of the product."""
+    # The transforms have no rules for it in place, nor has autocast.
+    casts = not c.is_meta and torch.is_autocast_enabled(c.device.type)
+    if casts or torch._C._are_functorch_transforms_active():
+        return add_product(c, a, b, alpha=alpha, beta=beta)
+    return add_product_(c, a, b, alpha=alpha, beta=beta)
+
+
+def newton_schulz_step(y: Tensor) -> Tensor:
+    """One cubic Newton-Schulz step towards the polar factor, `y - y (y'y - I) / 2`.
+
+    Written as a correction: near the manifold the correction is small, so its rounding is
+    too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
+    """
+    return add_product(y, y, gram_excess(y), alpha=-0.5)
+
+
+def move(x: Tensor, e: Tensor) -> Tensor:
+    """`x (I + e)`, rounded once: a product that is added up on `x` would round at every term."""
+    change = x @ e
+    # PyTorch 2.11 compiles a `MatrixFunction` whose value was changed in place into one without
+    # derivative.
+    return change + x if torch.compiler.is_compiling() else change.add_(x)
+
+
+def polish_change(e: Tensor) -> Tensor:
+    """A Newton-Schulz step on `I + e`, written in `e`."""
+    q = e + eye_like(e)
+    return torch.add(e, q @ gram_excess(q), alpha=-0.5)
+
+
+def polish(y: Tensor) -> Tensor:
+    """A Newton-Schulz step that differentiates as the identity.
+
+    For a `y` that is orthonormal but for its rounding, whatever it is a function of, the step is
+    the identity in exact arithmetic, and so are its derivatives.
+    """
+    return y - (y - newton_schulz_step(y)).detach()

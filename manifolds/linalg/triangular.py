@@ -1,0 +1,101 @@
+"""Products with a triangular or symmetric matrix, in blocks: little more than half of a product.
+
+BLAS has them too, out of reach of PyTorch. In blocks they are taken of single large matrices on
+the CPU that nobody differentiates through; elsewhere the whole product is formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+__all__ = [
+    "gram",
+    "gram_excess",
+    "skew_square",
+    "times_upper",
+    "times_upper_adjoint",
+    "upper_product",
+]
+
+
+_BLOCK = 64
+
+
+_SMALLEST = 256  # below, a product of blocks is too slow for its size
+
+
+def _in_blocks(x: Tensor) -> bool:
+    """Is the product with a `p x p` matrix worth its blocks, which are written in place?"""
+    return (
+        x.shape[-1] >= _SMALLEST
+        and x.ndim == 2
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+    )
+
+
+def _blocks(p: int) -> Iterator[tuple[int, int]]:
+    return ((j, min(j + _BLOCK, p)) for j in range(0, p, _BLOCK))
+
+
+def gram(x: Tensor) -> Tensor:
+    """`x'x`."""
+    if not _in_blocks(x):
+        return x.mH @ x
+    p = x.shape[-1]
+    y = x.new_empty(p, p)
+    for j, k in _blocks(p):
+        torch.mm(x[:, j:k].mH, x[:, j:], out=y[j:k, j:])
+        y[k:, j:k] = y[j:k, k:].mH
+    return y
+
+
+def gram_excess(x: Tensor) -> Tensor:
+    """`x'x - I`."""
+    y = gram(x)
+    y.diagonal(dim1=-2, dim2=-1).sub_(1)
+    return y
+
+
+def skew_square(a: Tensor) -> Tensor:
+    """`a a` of a skew matrix, which is symmetric."""
+    return gram(a).neg_() if _in_blocks(a) else a @ a
+
+
+def upper_product(a: Tensor, b: Tensor) -> Tensor:
+    """`a'b` on and above the diagonal; what is below may be anything finite."""
+    if not (_in_blocks(a) and _in_blocks(b)):
+        return a.mH @ b
+    p = a.shape[-1]
+    y = a.new_zeros(p, p)
+    for j, k in _blocks(p):
+        torch.mm(a[:, j:k].mH, b[:, j:], out=y[j:k, j:])
+    return y
+
+
+def times_upper(x: Tensor, c: Tensor) -> Tensor:
+    """`x c` for an upper triangular `c`."""
+    if not (_in_blocks(x) and _in_blocks(c)):
+        return x @ c
+    y = torch.empty_like(x)
+    for j, k in _blocks(x.shape[-1]):
+        torch.mm(x[:, :k], c[:k, j:k], out=y[:, j:k])
+    return y
+
+
+def times_upper_adjoint(x: Tensor, c: Tensor) -> Tensor:
+    """`x c'` for an upper triangular `c`."""
+    if not (_in_blocks(x) and _in_blocks(c)):
+        return x @ c.mH
+    y = torch.empty_like(x)
+    for j, k in _blocks(x.shape[-1]):
+        torch.mm(x[:, j:], c[j:k, j:].mH, out=y[:, j:k])
+    return y

@@ -1,0 +1,52 @@
+"""Maps as modules, with right inverses."""
+
+from torchmanifold.manifolds.maps.modules.definite import (
+    Cholesky,
+    Softplus,
+    SpdExponential,
+    SpdLogarithm,
+    Square,
+)
+from torchmanifold.manifolds.maps.modules.determinant import PositiveDeterminant, UnitDeterminant
+from torchmanifold.manifolds.maps.modules.hurwitz import Hurwitz
+from torchmanifold.manifolds.maps.modules.linear import (
+    Positive,
+    Skew,
+    Symmetric,
+    Triangular,
+    UnitNorm,
+)
+from torchmanifold.manifolds.maps.modules.low_rank import (
+    FixedRank,
+    LowRank,
+    PositiveSemidefinite,
+    SpectralBound,
+)
+from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, NewtonSchulz, Polar
+from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
+
+__all__ = [
+    "CayleyMap",
+    "Cholesky",
+    "FixedRank",
+    "Householder",
+    "Hurwitz",
+    "LowRank",
+    "MatrixExponential",
+    "NewtonSchulz",
+    "Polar",
+    "Positive",
+    "PositiveDeterminant",
+    "PositiveSemidefinite",
+    "QR",
+    "Skew",
+    "Softplus",
+    "SpdExponential",
+    "SpdLogarithm",
+    "SpectralBound",
+    "Square",
+    "Symmetric",
+    "Triangular",
+    "UnitDeterminant",
+    "UnitNorm",
+]

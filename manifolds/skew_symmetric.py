@@ -1,0 +1,76 @@
+"""The linear space of skew-symmetric matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry import (
+    FLAT,
+    EuclideanMetric,
+    Exp,
+    Manifold,
+    Metric,
+    MetricRule,
+    Retraction,
+    RetractionRule,
+    square_side,
+    straight,
+)
+from torchmanifold.manifolds.linalg import in_working_precision, relative, skew, sym
+
+__all__ = ["SkewSymmetric"]
+
+
+@dataclass(frozen=True)
+class SkewSymmetric(Manifold):
+    """Skew-symmetric (skew-Hermitian) matrices, `x = -x'`, of dimension `n (n - 1) / 2`.
+
+    The residual is `||x + x'||_F / (2 ||x||_F)`.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> tm.SkewSymmetric().project(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
+        tensor([[ 0.,  1.],
+                [-1.,  0.]])
+    """
+
+    metric: Metric = EuclideanMetric()
+    retraction: Retraction = Exp()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {EuclideanMetric: FLAT}
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {Exp: straight}
+
+    def residual(self, x: Tensor) -> Tensor:
+        """`||x + x'||_F / (2 ||x||_F)`."""
+        return relative(sym(x.to(torch.promote_types(x.dtype, torch.float64))), x)
+
+    @in_working_precision
+    def project(self, z: Tensor) -> Tensor:
+        """The skew-symmetric part."""
+        return skew(z)
+
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """The skew-symmetric part of `z`."""
+        return skew(z)
+
+    def random(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """The skew-symmetric part of a standard normal matrix (the space is not compact)."""
+        self.dim(shape)
+        return skew(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """`n (n - 1) / 2`."""
+        n = square_side("SkewSymmetric", shape)
+        return n * (n - 1) // 2

@@ -1,0 +1,24 @@
+"""Where a weight of a module meets a manifold."""
+
+from torchmanifold.weights.averaging import average_
+from torchmanifold.weights.checkpoint import project_state_dict
+from torchmanifold.weights.constrain import constrain, unconstrain
+from torchmanifold.weights.rebase import rebase_, rebase_every
+from torchmanifold.weights.record import is_constrained, manifold_of, stamp
+from torchmanifold.weights.report import Report, report
+from torchmanifold.weights.trivialization import Trivialization
+
+__all__ = [
+    "Report",
+    "Trivialization",
+    "average_",
+    "constrain",
+    "is_constrained",
+    "manifold_of",
+    "project_state_dict",
+    "rebase_",
+    "rebase_every",
+    "report",
+    "stamp",
+    "unconstrain",
+]

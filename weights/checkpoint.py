@@ -1,0 +1,48 @@
+"""Checkpoints of unconstrained models for constrained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.record import constrained
+
+__all__ = ["project_state_dict"]
+
+
+@torch.no_grad()
+def project_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of a plain state dict in which each constrained weight is its nearest point.
+
+    `load_state_dict` refuses values that are off the manifold; this is how to say that they
+    shall be projected. It works whichever way the weights of the model are constrained.
+
+    Args:
+        model: the constrained model that the state dict is meant for.
+        state_dict: of the unconstrained model: the weight's own name is its key.
+
+    Returns:
+        A state dict for `model.load_state_dict`; values that are not constrained are the same
+        tensors.
+
+    Raises:
+        ValueError: for a constrained weight with NaN, infinities or a wrong shape.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> plain = torch.nn.Linear(4, 4)
+        >>> layer = tm.constrain(torch.nn.Linear(4, 4), "weight", tm.Stiefel())
+        >>> layer.load_state_dict(tm.project_state_dict(layer, plain.state_dict()))
+        <All keys matched successfully>
+    """
+    projected = dict(state_dict)
+    for path, module in model.named_modules():
+        for name, manifold in constrained(module):
+            key = f"{path}.{name}" if path else name
+            if key in projected:
+                check_tensor(manifold, f"project_state_dict: {key!r}", projected[key])
+                projected[key] = manifold.project(projected[key])
+    return projected

@@ -1,0 +1,242 @@
+"""constrain: put a weight of a module on a manifold, and take it off again."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from torchmanifold.manifolds import Blocks, Flattened, Manifold, Transposed
+from torchmanifold.parametrize import (
+    is_parametrized,
+    register_parametrization,
+    remove_parametrizations,
+)
+from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.record import constrained, manifold_of, record, recorded, strike
+from torchmanifold.weights.sharding import is_sharded
+from torchmanifold.weights.trivialization import Trivialization
+
+__all__ = ["How", "constrain", "unconstrain"]
+
+
+How = Literal["parametrized", "riemannian"]
+
+
+def constrain(
+    module: nn.Module,
+    tensor_name: str | Iterable[str],
+    manifold: Manifold,
+    *,
+    how: How = "parametrized",
+    blocks: int | None = None,
+    flatten: bool = False,
+) -> nn.Module:
+    r"""Put weights of a module on a manifold; each starts at the nearest point to its value.
+
+    Args:
+        module: the module that owns the weights; changed in place and returned.
+        tensor_name: the name of a parameter, a glob (`"weight_hh_l*"`), or a list of these.
+        manifold: where the weight shall lie. A wide matrix is put on `Transposed(manifold)` if
+            only its transpose can be a point.
+        how: `"parametrized"`: the weight becomes `retract(base, coordinates(v))`, and any
+            optimizer of PyTorch moves `v`. `"riemannian"`: it stays a parameter, and an optimizer
+            of `torchmanifold.optim` moves it along the manifold.
+        blocks: constrain this many stacked square blocks each by itself (4 for the gates of an
+            LSTM, 3 for a GRU): `Blocks(manifold, blocks)`.
+        flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`:
+            `Flattened(manifold)`.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: if there is no such parameter, if it is constrained already, if its shape or
+            values cannot be projected. Nothing is changed then.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> lstm = torch.nn.LSTM(5, 8)
+        >>> _ = tm.constrain(lstm, "weight_hh_l*", tm.SpecialOrthogonal(), blocks=4)
+        >>> bool((tm.manifold_of(lstm, "weight_hh_l0").residual(lstm.weight_hh_l0) < 1e-5).all())
+        True
+    """
+    if how not in ("parametrized", "riemannian"):
+        raise ValueError(f'constrain: how must be "parametrized" or "riemannian", got {how!r}')
+    if not isinstance(manifold, Manifold):
+        raise TypeError(f"constrain: manifold must be one such as Stiefel(), got {manifold!r}")
+    plan = []
+    for name in _names(module, tensor_name):
+        where = f"constrain: {name!r} of {type(module).__name__}"
+        if how == "riemannian" and is_parametrized(module, name):
+            raise ValueError(
+                f"{where} is computed by a parametrization; "
+                f'how="riemannian" needs a plain parameter, so remove the parametrization first'
+            )
+        weight = getattr(module, name)
+        if is_lazy(weight):
+            raise ValueError(
+                f"{where} is not initialized yet; run the "
+                "module once, so that its lazy parameters get their shapes, and constrain it then"
+            )
+        if is_sharded(weight):
+            raise ValueError(f"{where} is sharded already; constrain it before fully_shard")
+        try:
+            fitted = _fit(module, name, manifold, weight, blocks, flatten)
+            fitted.dim(tuple(weight.shape))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        check_tensor(fitted, where, weight)
+        other = manifold_of(weight)
+        if other not in (None, fitted):
+            raise ValueError(
+                f"{where} is a parameter that another module shares and keeps on {other!r}; it "
+                f"cannot be on {fitted!r} as well"
+            )
+        with torch.no_grad():
+            point = weight.detach()
+            plan.append((name, fitted, point if point.is_meta else fitted.project(point)))
+    for name, fitted, point in plan:
+        if how == "riemannian":
+            _riemannian(module, name, fitted, point)
+        else:
+            _parametrize(module, name, fitted, point)
+    return module
+
+
+def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
+    """The parameters that are meant; an error for a pattern that finds none."""
+    free = [name for name, value in module._parameters.items() if value is not None]
+    taken = [name for name, _ in constrained(module)]
+    found: dict[str, None] = {}
+    for pattern in [wanted] if isinstance(wanted, str) else wanted:
+        for name in fnmatch.filter(taken, pattern):
+            raise ValueError(
+                f"constrain: {name!r} of {type(module).__name__} is already constrained; "
+                f"call unconstrain first"
+            )
+        names = fnmatch.filter(free, pattern)
+        if not names and is_parametrized(module, pattern):
+            names = [pattern]
+        if not names:
+            if "." in pattern:
+                raise ValueError(
+                    f"constrain: {pattern!r} names a weight of a submodule; pass the submodule: "
+                    f"constrain(model.get_submodule({pattern.rpartition('.')[0]!r}), "
+                    f"{pattern.rpartition('.')[2]!r}, ...)"
+                )
+            near = difflib.get_close_matches(pattern, free, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {free}"
+            for path, child in module.named_modules():
+                if path and fnmatch.filter(child._parameters, pattern):
+                    hint = f"its submodule has: constrain(model.get_submodule({path!r}), ...)"
+                    break
+            raise ValueError(
+                f"constrain: {type(module).__name__} has no parameter {pattern!r}; {hint}"
+            )
+        found.update(dict.fromkeys(names))
+    return list(found)
+
+
+def _fit(
+    module: nn.Module,
+    name: str,
+    manifold: Manifold,
+    weight: Tensor,
+    blocks: int | None,
+    flatten: bool,
+) -> Manifold:
+    """The manifold under the view that makes the weight a point."""
+    gates = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3}
+    count = next((k for kind, k in gates.items() if isinstance(module, kind)), 1)
+    stacked = name.startswith("weight_hh") and count > 1
+    if stacked and blocks != count and not isinstance(manifold, Blocks):
+        raise ValueError(
+            f"{count} gates are stacked in the shape {tuple(weight.shape)}; pass blocks={count} to "
+            f"constrain each by itself"
+        )
+    event = tuple(weight.shape)
+    if flatten:
+        event = (event[0], weight[0].numel()) if weight.ndim > 1 else event
+    if blocks is not None:
+        event = Blocks(manifold, blocks).inner_shape(event)
+    manifold = _turn(manifold, event)
+    if blocks is not None:
+        manifold = Blocks(manifold, blocks)
+    return Flattened(manifold, weight.ndim) if flatten else manifold
+
+
+def _turn(manifold: Manifold, shape: tuple[int, ...]) -> Manifold:
+    """`Transposed(manifold)` where only the transpose of a matrix of that shape is a point."""
+    if manifold.event_ndim != 2 or len(shape) < 2 or shape[-2] >= shape[-1]:
+        return manifold
+    try:
+        manifold.dim(shape)
+    except ValueError:
+        turned = Transposed(manifold)
+        try:
+            turned.dim(shape)
+        except ValueError:
+            return manifold  # its own message is the one that helps
+        return turned
+    return manifold
+
+
+def _parametrize(module: nn.Module, name: str, manifold: Manifold, point: Tensor) -> None:
+    weight = getattr(module, name)
+    trivialization = Trivialization(manifold, point)
+    if is_parametrized(module, name):
+        register_parametrization(module, name, trivialization)
+        return
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.copy_(point)
+    try:
+        register_parametrization(module, name, trivialization)
+    except BaseException:
+        with torch.no_grad():
+            weight.copy_(before)
+        raise
+    module.parametrizations[name].original.grad = None  # type: ignore[index,union-attr]
+
+
+def _riemannian(module: nn.Module, name: str, manifold: Manifold, point: Tensor) -> None:
+    weight = module._parameters[name]
+    assert weight is not None
+    with torch.no_grad():
+        weight.copy_(point)
+    weight.grad = None
+    record(module, name, manifold)
+
+
+def unconstrain(module: nn.Module, tensor_name: str | Iterable[str]) -> nn.Module:
+    """Make constrained weights plain parameters again, with their present values.
+
+    Args:
+        module: the module that owns the weights; changed in place and returned.
+        tensor_name: a name, a glob, or a list of these.
+
+    Raises:
+        ValueError: if a name finds no constrained weight. Nothing is changed then.
+    """
+    present = [name for name, _ in constrained(module)]
+    found: dict[str, None] = {}
+    for pattern in [tensor_name] if isinstance(tensor_name, str) else tensor_name:
+        names = fnmatch.filter(present, pattern)
+        if not names:
+            raise ValueError(
+                f"unconstrain: {type(module).__name__} has no constrained weight {pattern!r}; "
+                f"it has {present or 'none'}"
+            )
+        found.update(dict.fromkeys(names))
+    for name in found:
+        if name in recorded(module):
+            strike(module, name)
+        else:
+            remove_parametrizations(module, name, leave_parametrized=True)
+    return module

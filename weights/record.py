@@ -1,0 +1,206 @@
+"""Which weight of a module is on which manifold: the record, its stamp, and its guard.
+
+A weight that is moved by Riemannian updates stays a plain parameter. The truth about it is a
+record on the module, `module._manifolds`, which survives copying, pickling, moving and loading.
+Parameters carry a stamp for quick finding; it is written again whenever it may have been lost.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from torchmanifold.manifolds import Manifold
+from torchmanifold.parametrize import is_parametrized
+from torchmanifold.weights.checks import check_point
+from torchmanifold.weights.sharding import is_sharded
+from torchmanifold.weights.trivialization import Trivialization
+
+__all__ = [
+    "constrained",
+    "is_constrained",
+    "manifold_of",
+    "record",
+    "recorded",
+    "stamp",
+    "stamp_sharded",
+    "strike",
+]
+
+
+# Modules with a record: `fully_shard` replaces their parameters, and tells nobody.
+_modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+class _Record(dict[str, Manifold]):
+    """The record of one module. Copying it stamps the copied parameters.
+
+    `copy.deepcopy` copies a module's attributes with one memo, in which the parameters' copies
+    are, and a copied parameter has no attributes.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        _modules.add(module)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Record:
+        twin = _Record(copy.deepcopy(self.module, memo))
+        memo[id(self)] = twin
+        twin.update(self)
+        for name, manifold in self.items():
+            parameter = self.module._parameters.get(name)
+            if parameter is not None:
+                copy.deepcopy(parameter, memo)._manifold = manifold  # type: ignore[attr-defined]
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Record, (self.module,), None, None, iter(self.items())
+
+
+def recorded(module: nn.Module) -> dict[str, Manifold]:
+    """The module's own record: the manifold of each weight moved by Riemannian updates."""
+    return module.__dict__.get("_manifolds", {})
+
+
+def record(module: nn.Module, name: str, manifold: Manifold) -> None:
+    """Enter a parameter of the module into its record."""
+    if "_manifolds" not in module.__dict__:
+        module.__dict__["_manifolds"] = _Record(module)
+        module.register_forward_pre_hook(_stamp_before_forward)
+        module.register_load_state_dict_pre_hook(_check_before_load)
+        module.register_load_state_dict_post_hook(_stamp_after_load)
+    recorded(module)[name] = manifold
+    _stamp(module)
+
+
+def strike(module: nn.Module, name: str) -> None:
+    """Take a parameter out of the record."""
+    del recorded(module)[name]
+    parameter = module._parameters.get(name)
+    if parameter is not None:
+        vars(parameter).pop("_manifold", None)
+
+
+def stamp(model: nn.Module) -> None:
+    """Write the record of each module in `model` onto its parameters."""
+    for module in model.modules():
+        _stamp(module)
+
+
+def stamp_sharded(parameters: list[Tensor]) -> None:
+    """Stamp sharded parameters; those that are on no record get None.
+
+    `fully_shard` puts new parameters into a module, whose record still says what they are.
+    """
+    if all(hasattr(p, "_manifold") for p in parameters):
+        return
+    for module in list(_modules):
+        for name, manifold in recorded(module).items():
+            parameter = module._parameters.get(name)
+            if is_sharded(parameter):
+                parameter._manifold = manifold  # type: ignore[union-attr]
+    for p in parameters:
+        if not hasattr(p, "_manifold"):
+            p._manifold = None  # type: ignore[attr-defined]
+
+
+def _stamp(module: nn.Module) -> None:
+    for name, manifold in recorded(module).items():
+        parameter = module._parameters.get(name)
+        if parameter is None:
+            raise RuntimeError(
+                f"{type(module).__name__}.{name} is on record as a weight on {manifold!r}, but is "
+                f"no parameter any more; call unconstrain before something else replaces it"
+            )
+        parameter._manifold = manifold  # type: ignore[attr-defined]
+
+
+def _stamp_before_forward(module: nn.Module, args: Any) -> None:
+    # A copy has new parameters, and is used before it is trained.
+    if not torch.compiler.is_compiling():
+        _stamp(module)
+
+
+def _check_before_load(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *args: Any
+) -> None:
+    """Report values off the manifold as PyTorch reports wrong shapes; the weight stays."""
+    error_msgs: list[str] = args[-1]
+    for name, manifold in recorded(module).items():
+        value = state_dict.get(prefix + name)
+        if isinstance(value, Tensor):
+            value = value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]
+            # Landing leaves a stated residual.
+            allowed = getattr(module._parameters[name], "_residual", 0.0)
+            try:
+                check_point(manifold, f"the value of {prefix + name!r}", value, allowed)
+            except (TypeError, ValueError) as error:
+                error_msgs.append(f"{error} (or load project_state_dict(model, state_dict))")
+                state_dict[prefix + name] = module._parameters[name]
+
+
+def _stamp_after_load(module: nn.Module, incompatible_keys: Any) -> None:
+    _stamp(module)
+
+
+def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    """A Euclidean step would take the weight off its manifold without a word."""
+    if getattr(optimizer, "handles_manifolds", False):
+        return
+    for group in optimizer.param_groups:
+        stamp_sharded([p for p in group["params"] if is_sharded(p)])
+        for parameter in group["params"]:
+            if getattr(parameter, "_manifold", None) is not None:
+                raise RuntimeError(
+                    f"{type(optimizer).__name__} would move a weight of shape "
+                    f"{tuple(parameter.shape)} off {parameter._manifold!r}: use an optimizer of "
+                    f'torchmanifold.optim, or constrain it with how="parametrized"'
+                )
+
+
+register_optimizer_step_pre_hook(_refuse_foreign_optimizers)
+
+
+def constrained(module: nn.Module) -> Iterator[tuple[str, Manifold]]:
+    """Names and manifolds of the constrained weights that the module itself owns."""
+    yield from recorded(module).items()
+    if is_parametrized(module):
+        for name, parametrizations in module.parametrizations.items():  # type: ignore[union-attr,operator]
+            last = parametrizations[len(parametrizations) - 1]
+            if isinstance(last, Trivialization):
+                yield name, last.manifold
+
+
+def manifold_of(
+    module_or_parameter: nn.Module | Tensor, tensor_name: str | None = None
+) -> Manifold | None:
+    """The manifold that a weight is constrained to, or None.
+
+    Args:
+        module_or_parameter: the module that owns the weight, or a parameter constrained with
+            `how="riemannian"`.
+        tensor_name: the weight's name, with a module.
+
+    Raises:
+        TypeError: for a module without a name, or a parameter with one.
+    """
+    if isinstance(module_or_parameter, nn.Module):
+        if tensor_name is None:
+            raise TypeError("manifold_of: with a module, tensor_name is needed")
+        return dict(constrained(module_or_parameter)).get(tensor_name)
+    if tensor_name is not None:
+        raise TypeError("manifold_of: tensor_name goes with a module, got a tensor")
+    return getattr(module_or_parameter, "_manifold", None)
+
+
+def is_constrained(module: nn.Module, tensor_name: str | None = None) -> bool:
+    """Whether a weight of the module (any, without a name) is constrained."""
+    names = [name for name, _ in constrained(module)]
+    return bool(names) if tensor_name is None else tensor_name in names

@@ -1,0 +1,95 @@
+"""Trivialization: a retraction from a base point, as a parametrization; and moving the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.manifolds import Manifold
+from torchmanifold.weights.checks import check_point
+
+__all__ = ["Trivialization", "in_full_precision"]
+
+
+def in_full_precision(f: Callable[[Tensor, Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """`f(x, v)` without autocast: products in half precision would leave the manifold."""
+    if not v.is_meta and torch.is_autocast_enabled(v.device.type):
+        with torch.autocast(v.device.type, enabled=False):
+            return f(x, v)
+    return f(x, v)
+
+
+class Trivialization(nn.Module):
+    r"""`v -> R_base(B_base v)`: a manifold seen from one of its points, as a parametrization.
+
+    `R` is the manifold's retraction and `B` its `coordinates`, so `v` is any tensor of the
+    weight's shape and `v = 0` is the base. The right inverse of a point moves the base there: it
+    is exact for every point of the manifold, whichever the retraction.
+
+    Args:
+        manifold: where the values lie.
+        base: the first base, a point of the manifold; copied.
+
+    Raises:
+        ValueError: if `base` is not on the manifold.
+
+    Source: Lezcano-Casado, Trivializations for gradient-based optimization on manifolds,
+    NeurIPS 2019.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.SpecialOrthogonal()
+        >>> T = tm.Trivialization(M, M.random(3, 3))
+        >>> x = M.random(3, 3)
+        >>> torch.allclose(T(T.right_inverse(x)), x, atol=1e-6)
+        True
+    """
+
+    # All tensors may have leading dimensions, so equal trivializations evaluate in one call.
+    batched = True
+
+    base: Tensor
+
+    def __init__(self, manifold: Manifold, base: Tensor) -> None:
+        """Start at the given point."""
+        super().__init__()
+        self.manifold = manifold
+        self.register_buffer("base", self._nearest(base).clone())
+
+    @property
+    def config(self) -> Manifold:
+        """What two trivializations must share to be evaluated together: the manifold."""
+        return self.manifold
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The point at coordinates `v`."""
+        return in_full_precision(self.manifold.trivialize, self.base, v)
+
+    @torch.no_grad()
+    def right_inverse(self, x: Tensor) -> Tensor:
+        """Move the base to `x` and return its coordinates, zero.
+
+        Raises:
+            ValueError: if `x` has another shape, dtype or device than the base, is not finite,
+                or is not on the manifold. The base then stays.
+        """
+        for what in ("shape", "dtype", "device"):
+            old, new = getattr(self.base, what), getattr(x, what)
+            if old != new:
+                raise ValueError(f"expected a point with {what} {old}, got {new}")
+        self.base.copy_(self._nearest(x))
+        return torch.zeros_like(x)
+
+    @torch.no_grad()
+    def _nearest(self, x: Tensor) -> Tensor:
+        """The point nearest to `x`, which must be one up to somebody's rounding."""
+        check_point(self.manifold, "the assigned value", x)
+        if x.is_meta:
+            return torch.empty_like(x)
+        return self.manifold.project(x)
+
+    def extra_repr(self) -> str:
+        """The manifold and the shape of a point."""
+        return f"{self.manifold!r}, shape={tuple(self.base.shape)}"
