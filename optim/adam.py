@@ -10,10 +10,20 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.optimizer import ManifoldOptimizer
+from torchmanifold.optim.options import (
+    Betas,
+    Nonfinite,
+    NonNegative,
+    Rate,
+    SecondMoment,
+    options_of,
+)
 from torchmanifold.optim.rule import State, extended, move, second_moment_of
 
 __all__ = ["RiemannianAdam", "riemannian_adam"]
+
+_ADAM = options_of(adam)
 
 
 def riemannian_adam(
@@ -22,14 +32,14 @@ def riemannian_adam(
     egrad: Tensor,
     state: State,
     *,
-    lr: float | Tensor,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0,
+    lr: Rate,
+    betas: Betas = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
     amsgrad: bool = False,
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
-    second_moment: str = "matrix",
+    second_moment: SecondMoment = "matrix",
 ) -> tuple[Tensor, State]:
     """One step of points `x` of shape `(K, *batch, *event)`; nothing is changed in place.
 
@@ -127,66 +137,26 @@ class RiemannianAdam(ManifoldOptimizer):
     Mhammedi & Harandi, CVPR 2018 (element-wise).
     """
 
+    rule = staticmethod(riemannian_adam)
+
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: NonNegative = 1e-8,
+        weight_decay: NonNegative = 0,
         amsgrad: bool = False,
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
-        second_moment: str = "matrix",
+        second_moment: SecondMoment = "matrix",
         capturable: bool = False,
         foreach: bool | None = None,
         fused: bool | None = None,
-        nonfinite: str = "propagate",
+        nonfinite: Nonfinite = "propagate",
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "second_moment": second_moment,
-            "capturable": capturable,
-            "foreach": foreach,
-            "fused": fused,
-            "nonfinite": nonfinite,
-        }
-        super().__init__(params, defaults)
-
-    def _check(self, options: dict[str, Any]) -> None:
-        super()._check(options)
-        for name in ("eps", "weight_decay"):
-            require(options[name] >= 0, self, name, "at least 0", options[name])
-        betas, kinds = options["betas"], ("matrix", "element")
-        inside = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        require(inside, self, "betas", "two numbers in [0, 1)", betas)
-        given = options["second_moment"]
-        require(given in kinds, self, "second_moment", f"in {kinds}", given)
-
-    def _rule(
-        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        return riemannian_adam(
-            manifold,
-            x,
-            egrad,
-            state,
-            lr=group["lr"],
-            betas=group["betas"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
-            second_moment=group["second_moment"],
-        )
+        super().__init__(params, locals())
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         for p in params:
@@ -208,15 +178,7 @@ class RiemannianAdam(ManifoldOptimizer):
             [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else [],
             [s["step"] for s in states],
             has_complex=any(p.is_complex() for p in params),
-            lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
-            capturable=group["capturable"],
-            foreach=group["foreach"],
-            fused=group["fused"],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
+            **{name: group[name] for name in _ADAM if name in group},
         )

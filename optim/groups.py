@@ -1,23 +1,15 @@
-"""Which weights of a model lie on manifolds: parameter groups, and batches that move together."""
+"""Which weights of a model lie on manifolds: parameter groups."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Iterable, MutableMapping
-from itertools import repeat
-from operator import attrgetter, is_
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of, stamp
-from torchmanifold.weights.sharding import is_sharded
 
-__all__ = ["Batch", "Plan", "Stack", "collect", "param_groups"]
+__all__ = ["collect", "param_groups"]
 
 
 def param_groups(
@@ -75,158 +67,3 @@ def collect(model: nn.Module) -> list[Tensor]:
         raise TypeError(f"param_groups: model must be an nn.Module, got {type(model).__name__}")
     stamp(model)
     return list(model.parameters())
-
-
-def sharded() -> Any:
-    """The module for sharded weights; with it comes `torch.distributed.tensor`, which is slow."""
-    return importlib.import_module("torchmanifold.optim.sharded")
-
-
-#: weights with no more entries are copied sooner than a view of each is made
-_SMALL = 1024
-#: bytes of the weights that move in one call, on a processor
-_CACHED = 1 << 20
-
-
-class Stack:
-    """What an optimizer keeps of weights that move together: one tensor a name.
-
-    The optimizer's own `state` has, for each weight, the rows of these tensors: it reads, saves
-    and loads as in `torch.optim`, and no step has to gather it.
-
-    Args:
-        params: K weights of one shape, with the same names in their state.
-        state: the optimizer's state.
-    """
-
-    def __init__(self, params: list[Tensor], state: MutableMapping[Tensor, Any]) -> None:
-        self.params = params
-        self.states: list[dict[str, Any]] = [state[p] for p in params]
-        self.tensors: dict[str, Tensor] = {}
-        self.rows: list[tuple[str, list[Tensor]]] = []
-        self.place: Tensor | None = None
-        self.places: list[Tensor] = []
-        for name in list(self.states[0]):
-            rows = [torch.as_tensor(s[name]).to(params[0].device) for s in self.states]
-            self._adopt(name, torch.stack(rows))
-
-    def _adopt(self, name: str, tensor: Tensor) -> None:
-        rows = list(tensor.unbind(0))
-        for state, row in zip(self.states, rows, strict=True):
-            state[name] = row
-        self.tensors[name] = tensor
-        self.rows.append((name, rows))
-
-    def is_intact(self, state: MutableMapping[Tensor, Any]) -> bool:
-        """Does the optimizer's state still hold these rows, and nothing else?"""
-        # With a thousand weights, the loops that are not Python's own take longer than the step.
-        return (
-            all(map(is_, map(state.get, self.params), self.states))
-            and set(map(len, self.states)) == {len(self.tensors)}
-            and all(all(map(is_, map(dict.get, self.states, repeat(n)), r)) for n, r in self.rows)
-        )
-
-    def gather(self, grads: list[Tensor]) -> tuple[Tensor, Tensor, State]:
-        """The weights, their gradients and their state."""
-        return _stacked(self.params), _stacked(grads), dict(self.tensors)
-
-    def spread(
-        self, y: Tensor, state: State, finite: Tensor | None
-    ) -> tuple[Tensor, State, Tensor | None]:
-        """What `write` takes, of what was computed from what `gather` gave: the same."""
-        return y, state, finite
-
-    def write(self, point: Tensor, tensors: State) -> None:
-        """Write new values to the weights and their state; a name that is new gets a tensor."""
-        torch._foreach_copy_(self.params, self._split(point.to(self.params[0].dtype)))
-        for name, value in tensors.items():
-            if name in self.tensors:
-                self.tensors[name].copy_(value)
-            else:
-                self._adopt(name, value.clone(memory_format=torch.contiguous_format))
-
-    def _split(self, point: Tensor) -> list[Tensor]:
-        """A tensor for each weight."""
-        if point[0].numel() > _SMALL:
-            return list(point.unbind(0))
-        if self.place is None:
-            self.place = torch.empty_like(point, memory_format=torch.contiguous_format)
-            self.places = list(self.place.unbind(0))
-        self.place.copy_(point)
-        return self.places
-
-
-def _stacked(tensors: list[Tensor]) -> Tensor:
-    return torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
-
-
-class Batch:
-    """Weights of one group, manifold, shape, dtype and device."""
-
-    def __init__(self, manifold: Manifold, params: list[Tensor], first: int = 0) -> None:
-        self.manifold = manifold
-        self.params = params
-        self.kind: Any = Stack
-        if is_sharded(params[0]):
-            self.kind = functools.partial(sharded().ShardedStack, first=first)
-        self.stack: Stack | None = None
-
-    def stacks(self, state: MutableMapping[Tensor, Any]) -> list[tuple[Stack, list[Any]]]:
-        """The weights that have gradients, stacked, and these; by themselves those that are new."""
-        grads = list(map(attrgetter("grad"), self.params))
-        if self.stack is not None and all(g is not None for g in grads):
-            if self.stack.is_intact(state):
-                return [(self.stack, grads)]
-        alike: dict[frozenset[str], list[int]] = {}
-        for i, p in enumerate(self.params):
-            if grads[i] is not None:
-                alike.setdefault(frozenset(state[p]), []).append(i)
-        stacks = [
-            (self.kind([self.params[i] for i in which], state), [grads[i] for i in which])
-            for which in alike.values()
-        ]
-        whole = len(stacks) == 1 and len(stacks[0][1]) == len(self.params)
-        self.stack = stacks[0][0] if whole else None
-        return stacks
-
-
-class Plan:
-    """How the weights of one parameter group move: ordinary ones, and batches on manifolds."""
-
-    def __init__(self, params: list[Tensor]) -> None:
-        self.params = list(params)
-        self.marks = _marks(params)
-        self.manifolds = {p: manifold_of(p) for p in params}
-        self.ordinary: list[Tensor] = []
-        alike: dict[Any, list[Tensor]] = {}
-        for p, manifold in self.manifolds.items():
-            if manifold is None:
-                self.ordinary.append(p)
-            else:
-                place = sharded().layout(p) if is_sharded(p) else None
-                alike.setdefault((manifold, p.shape, p.dtype, p.device, place), []).append(p)
-        parts = [(key[0], part) for key, ps in alike.items() for part in _parts(ps)]
-        self.batches = [Batch(manifold, part, i) for i, (manifold, part) in enumerate(parts)]
-
-    def holds(self, params: list[Tensor]) -> bool:
-        """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
-        same = len(params) == len(self.params) and all(map(is_, params, self.params))
-        return same and self.marks == _marks(params)
-
-
-def _marks(params: list[Tensor]) -> list[list[Any]]:
-    return [
-        [getattr(p, "_manifold", None) for p in params],
-        list(map(attrgetter("dtype"), params)),
-        list(map(attrgetter("device"), params)),
-    ]
-
-
-def _parts(members: list[Tensor]) -> list[list[Tensor]]:
-    """Like weights in equal parts whose temporary results stay in a processor's cache."""
-    size = sum(p.nbytes for p in members)
-    cached = members[0].device.type == "cpu" and not is_sharded(members[0])
-    count = min(-(-size // _CACHED), len(members)) if cached and size > 0 else 1
-    return [
-        members[i * len(members) // count : (i + 1) * len(members) // count] for i in range(count)
-    ]

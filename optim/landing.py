@@ -17,13 +17,12 @@ from torchmanifold.manifolds import (
     Transposed,
 )
 from torchmanifold.manifolds.linalg import eye_like, frobenius
-from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.optimizer import ManifoldOptimizer
+from torchmanifold.optim.options import Nonfinite, NonNegative, OpenFraction, Positive, Rate
 from torchmanifold.optim.rule import State, extended
-from torchmanifold.optim.sgd import check_momentum, ordinary_sgd
+from torchmanifold.optim.sgd import check_nesterov, ordinary_sgd
 
 __all__ = ["Landing", "landing", "landing_step"]
-
-Rate = float | Tensor
 
 
 def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: float) -> Tensor:
@@ -76,13 +75,13 @@ def landing(
     state: State,
     *,
     lr: Rate,
-    momentum: float = 0,
+    momentum: NonNegative = 0,
     dampening: float = 0,
-    weight_decay: float = 0,
+    weight_decay: NonNegative = 0,
     nesterov: bool = False,
     maximize: bool = False,
-    attraction: float = 1.0,
-    safety: float = 0.5,
+    attraction: Positive = 1.0,
+    safety: OpenFraction = 0.5,
 ) -> tuple[Tensor, State]:
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
@@ -167,42 +166,29 @@ class Landing(ManifoldOptimizer):
     retraction, AISTATS 2022; Ablin, Vary, Gao & Absil, arXiv 2303.16510, for tall matrices.
     """
 
+    rule = staticmethod(landing)
+
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-3,
-        momentum: float = 0,
+        lr: Rate = 1e-3,
+        momentum: NonNegative = 0,
         dampening: float = 0,
-        weight_decay: float = 0,
+        weight_decay: NonNegative = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
-        attraction: float = 1.0,
-        safety: float = 0.5,
+        attraction: Positive = 1.0,
+        safety: OpenFraction = 0.5,
         foreach: bool | None = None,
         fused: bool | None = None,
-        nonfinite: str = "propagate",
+        nonfinite: Nonfinite = "propagate",
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "attraction": attraction,
-            "safety": safety,
-            "foreach": foreach,
-            "fused": fused,
-            "nonfinite": nonfinite,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
-        check_momentum(self, options)
-        require(options["attraction"] > 0, self, "attraction", "positive", options["attraction"])
-        require(0 < options["safety"] < 1, self, "safety", "in (0, 1)", options["safety"])
+        check_nesterov(self, options)
 
     def _accept(self, parameter: Any, manifold: Manifold, group: dict[str, Any]) -> None:
         inner = manifold
@@ -214,13 +200,6 @@ class Landing(ManifoldOptimizer):
                 f"knows Stiefel, SpecialOrthogonal and Sphere; give it to RiemannianSGD"
             )
         parameter._residual = group["safety"]  # what loading a checkpoint has to accept
-
-    def _rule(
-        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
-        options = {name: group[name] for name in (*names, "attraction", "safety")}
-        return landing(manifold, x, egrad, state, **options)
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         ordinary_sgd(self.state, group, params, grads)

@@ -6,34 +6,23 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.groups import Plan, collect, sharded
+from torchmanifold.optim.batches import Plan, sharded
+from torchmanifold.optim.groups import collect
+from torchmanifold.optim.options import Allowed, Nonfinite, allowed, check, options_of, require
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.weights import manifold_of
 from torchmanifold.weights.record import stamp_sharded
 from torchmanifold.weights.sharding import is_sharded
 
-__all__ = ["ManifoldOptimizer", "require"]
+__all__ = ["ManifoldOptimizer"]
 
 _HALF = (torch.float16, torch.bfloat16)
-
-
-def require(condition: bool, owner: object, name: str, wanted: str, value: object) -> None:
-    """Raise a ValueError that names the argument, what it must be, and what it was."""
-    if not condition:
-        raise ValueError(f"{type(owner).__name__}: {name} must be {wanted}, got {value!r}")
-
-
-def _require_rate(owner: object, lr: Any) -> None:
-    """A learning rate is a number or a tensor of one element, and not negative."""
-    wanted = "a number of at least 0, or a tensor with one element"
-    single = lr.numel() == 1 if isinstance(lr, Tensor) else isinstance(lr, float | int)
-    require(single and bool(lr >= 0), owner, "lr", wanted, lr)
 
 
 class Move(NamedTuple):
@@ -49,38 +38,56 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer of `torch.optim` that keeps weights on their manifolds.
 
     Ordinary weights are handed to PyTorch's own functions. Weights on one manifold, of one shape,
-    dtype, device and group, are stacked and move in one call of `_rule`.
+    dtype, device and group, are stacked and move in one call of `rule`.
+
+    A subclass gives `rule`, `_ordinary` and a constructor that passes its arguments on, as
+    `super().__init__(params, locals())`.
+
+    Args:
+        params: a model, parameters, or groups of them.
+        given: the arguments of the constructor by their names.
+        foreach: compute ordinary weights by PyTorch's multi-tensor functions.
+        fused: compute ordinary weights by PyTorch's fused functions.
+        nonfinite: what becomes of a step that is not finite.
     """
+
+    #: `(manifold, x, egrad, state, *, options) -> (y, state)`, of stacked weights `(K, ...)`; the
+    #: state is empty at their first step. Its keyword arguments are options of the optimizer.
+    rule: ClassVar[Callable[..., tuple[Tensor, State]]]
+    #: the names of these
+    _names: ClassVar[tuple[str, ...]]
+    #: what they allow
+    _types: ClassVar[dict[str, Allowed]]
 
     #: read by the guard that stops other optimizers from moving a manifold weight
     handles_manifolds = True
 
-    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read the options of the rule."""
+        super().__init_subclass__(**kwargs)
+        cls._names = options_of(cls.rule)
+        cls._types = allowed(cls.rule)
+
+    def __init__(self, params: Any, given: dict[str, Any]) -> None:
         """Check the options; take a model, parameters, or groups of them."""
         self._plans: list[Plan] = []
-        self.defaults = defaults
+        others = ("self", "params", "__class__")
+        self.defaults = defaults = {n: value for n, value in given.items() if n not in others}
         self._check(defaults)
         if isinstance(params, nn.Module):
             params = [{"params": params}]
         super().__init__(params, defaults)
 
-    @abstractmethod
     def _check(self, options: dict[str, Any]) -> None:
-        """Refuse options that make no sense; those of all optimizers here."""
-        _require_rate(self, options["lr"])
+        """Refuse options that make no sense."""
+        check(self, options, self._types)
         fused, foreach = options.get("fused"), options.get("foreach")
         require(not (fused and foreach), self, "fused", "None or False with foreach=True", fused)
-        choices, given = ("propagate", "skip", "raise"), options["nonfinite"]
+        choices, given = get_args(Nonfinite), options["nonfinite"]
         require(given in choices, self, "nonfinite", f"in {choices}", given)
 
     def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:  # noqa: B027
         """Refuse a weight on a manifold where the rule makes no sense."""
-
-    @abstractmethod
-    def _rule(
-        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        """New points `(K, ...)` and new state of stacked weights; empty state at their first."""
 
     @abstractmethod
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
@@ -176,13 +183,14 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         if half:
             x, egrad = _master(manifold, x, state.pop("master", None)), egrad.float()
         skipped = state.pop("skipped", None)
+        options = {name: group[name] for name in self._names}
         if group["nonfinite"] == "propagate":
-            y, new = self._rule(group, manifold, x, egrad, state)
+            y, new = self.rule(manifold, x, egrad, state, **options)
             finite = None
         else:
             finite = _finite(egrad)
             # Factorizations raise at NaN, for the whole batch.
-            y, new = self._rule(group, manifold, x, _where(finite, egrad, 0), state)
+            y, new = self.rule(manifold, x, _where(finite, egrad, 0), state, **options)
             for value in (y, *new.values()):
                 finite = finite & _finite(value)
         if group["nonfinite"] == "skip" and finite is not None:

@@ -9,10 +9,20 @@ from torch import Tensor
 from torch.optim.rmsprop import rmsprop
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.optimizer import ManifoldOptimizer
+from torchmanifold.optim.options import (
+    Fraction,
+    Nonfinite,
+    NonNegative,
+    Rate,
+    SecondMoment,
+    options_of,
+)
 from torchmanifold.optim.rule import State, extended, move, second_moment_of
 
 __all__ = ["RiemannianRMSprop", "riemannian_rmsprop"]
+
+_RMSPROP = options_of(rmsprop)
 
 
 def riemannian_rmsprop(
@@ -21,14 +31,14 @@ def riemannian_rmsprop(
     egrad: Tensor,
     state: State,
     *,
-    lr: float | Tensor,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    weight_decay: float = 0,
-    momentum: float = 0,
+    lr: Rate,
+    alpha: Fraction = 0.99,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
+    momentum: NonNegative = 0,
     centered: bool = False,
     maximize: bool = False,
-    second_moment: str = "matrix",
+    second_moment: SecondMoment = "matrix",
 ) -> tuple[Tensor, State]:
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
@@ -114,51 +124,25 @@ class RiemannianRMSprop(ManifoldOptimizer):
     Mhammedi & Harandi, CVPR 2018, element-wise.
     """
 
+    rule = staticmethod(riemannian_rmsprop)
+
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        momentum: float = 0,
+        lr: Rate = 1e-2,
+        alpha: Fraction = 0.99,
+        eps: NonNegative = 1e-8,
+        weight_decay: NonNegative = 0,
+        momentum: NonNegative = 0,
         centered: bool = False,
         *,
         maximize: bool = False,
-        second_moment: str = "matrix",
+        second_moment: SecondMoment = "matrix",
         capturable: bool = False,
         foreach: bool | None = None,
-        nonfinite: str = "propagate",
+        nonfinite: Nonfinite = "propagate",
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "alpha": alpha,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "centered": centered,
-            "maximize": maximize,
-            "second_moment": second_moment,
-            "capturable": capturable,
-            "foreach": foreach,
-            "nonfinite": nonfinite,
-        }
-        super().__init__(params, defaults)
-
-    def _check(self, options: dict[str, Any]) -> None:
-        super()._check(options)
-        for name in ("eps", "weight_decay", "momentum"):
-            require(options[name] >= 0, self, name, "at least 0", options[name])
-        require(0 <= options["alpha"] < 1, self, "alpha", "in [0, 1)", options["alpha"])
-        given, kinds = options["second_moment"], ("matrix", "element")
-        require(given in kinds, self, "second_moment", f"in {kinds}", given)
-
-    def _rule(
-        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize")
-        options = {name: group[name] for name in (*names, "second_moment")}
-        return riemannian_rmsprop(manifold, x, egrad, state, **options)
+        super().__init__(params, locals())
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         centered, momentum = group["centered"], group["momentum"] > 0
@@ -181,13 +165,5 @@ class RiemannianRMSprop(ManifoldOptimizer):
             [s["momentum_buffer"] for s in states] if momentum else [],
             [s["step"] for s in states],
             has_complex=any(p.is_complex() for p in params),
-            lr=group["lr"],
-            alpha=group["alpha"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            maximize=group["maximize"],
-            centered=centered,
-            capturable=group["capturable"],
-            foreach=group["foreach"],
+            **{name: group[name] for name in _RMSPROP if name in group},
         )

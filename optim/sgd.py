@@ -10,10 +10,20 @@ from torch import Tensor
 from torch.optim.sgd import sgd
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.optim.optimizer import ManifoldOptimizer, require
+from torchmanifold.optim.optimizer import ManifoldOptimizer
+from torchmanifold.optim.options import (
+    Average,
+    Nonfinite,
+    NonNegative,
+    Rate,
+    options_of,
+    require,
+)
 from torchmanifold.optim.rule import State, move
 
-__all__ = ["RiemannianSGD", "check_momentum", "ordinary_sgd", "riemannian_sgd"]
+__all__ = ["RiemannianSGD", "check_nesterov", "ordinary_sgd", "riemannian_sgd"]
+
+_SGD = options_of(sgd)
 
 
 def riemannian_sgd(
@@ -22,13 +32,13 @@ def riemannian_sgd(
     egrad: Tensor,
     state: State,
     *,
-    lr: float | Tensor,
-    momentum: float = 0,
+    lr: Rate,
+    momentum: NonNegative = 0,
     dampening: float = 0,
-    weight_decay: float = 0,
+    weight_decay: NonNegative = 0,
     nesterov: bool = False,
     maximize: bool = False,
-    average: str = "riemannian",
+    average: Average = "riemannian",
 ) -> tuple[Tensor, State]:
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
@@ -74,10 +84,8 @@ def riemannian_sgd(
     return y, {"momentum_buffer": buffer}
 
 
-def check_momentum(owner: object, options: dict[str, Any]) -> None:
-    """Refuse options of momentum and weight decay that make no sense."""
-    for name in ("momentum", "weight_decay"):
-        require(options[name] >= 0, owner, name, "at least 0", options[name])
+def check_nesterov(owner: object, options: dict[str, Any]) -> None:
+    """Refuse Nesterov momentum without momentum, or with dampening."""
     if options["nesterov"]:
         require(options["momentum"] > 0, owner, "momentum", "positive with nesterov=True", 0)
         damp = options["dampening"]
@@ -91,24 +99,12 @@ def ordinary_sgd(
     grads: list[Tensor],
 ) -> None:
     """Move ordinary weights as `torch.optim.SGD` does."""
-    momentum = group["momentum"]
+    options = {name: group[name] for name in _SGD if name in group}
+    momentum = options["momentum"]
     buffers = [state[p].get("momentum_buffer") for p in params] if momentum != 0 else []
-    if group["nesterov"]:
+    if options["nesterov"]:
         grads = [g.clone() for g in grads]  # PyTorch's multi-tensor Nesterov writes into them
-    sgd(
-        params,
-        grads,
-        buffers,
-        has_sparse_grad=any(g.is_sparse for g in grads),
-        lr=group["lr"],
-        momentum=momentum,
-        dampening=group["dampening"],
-        weight_decay=group["weight_decay"],
-        nesterov=group["nesterov"],
-        maximize=group["maximize"],
-        foreach=group["foreach"],
-        fused=group["fused"],
-    )
+    sgd(params, grads, buffers, any(g.is_sparse for g in grads), **options)
     if momentum != 0:
         for p, buffer in zip(params, buffers, strict=True):
             state[p]["momentum_buffer"] = buffer
@@ -164,47 +160,28 @@ class RiemannianSGD(ManifoldOptimizer):
     Control 58, 2013; Sutskever et al. 2013 for the momentum, in PyTorch's form.
     """
 
+    rule = staticmethod(riemannian_sgd)
+
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-3,
-        momentum: float = 0,
+        lr: Rate = 1e-3,
+        momentum: NonNegative = 0,
         dampening: float = 0,
-        weight_decay: float = 0,
+        weight_decay: NonNegative = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
-        average: str = "riemannian",
+        average: Average = "riemannian",
         foreach: bool | None = None,
         fused: bool | None = None,
-        nonfinite: str = "propagate",
+        nonfinite: Nonfinite = "propagate",
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "average": average,
-            "foreach": foreach,
-            "fused": fused,
-            "nonfinite": nonfinite,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
-        check_momentum(self, options)
-        choices = ("riemannian", "euclidean")
-        require(options["average"] in choices, self, "average", f"in {choices}", options["average"])
-
-    def _rule(
-        self, group: dict[str, Any], manifold: Manifold, x: Tensor, egrad: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "average")
-        options = {name: group[name] for name in names}
-        return riemannian_sgd(manifold, x, egrad, state, **options)
+        check_nesterov(self, options)
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         ordinary_sgd(self.state, group, params, grads)

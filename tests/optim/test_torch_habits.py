@@ -1,6 +1,7 @@
 """Every habit of torch.optim: ordinary weights, groups, checkpoints, closures, hooks, scaling."""
 
 import copy
+import inspect
 import io
 import pickle
 
@@ -484,6 +485,7 @@ def test_replaced_state_is_noticed():
         (SGD, {"lr": float("nan")}, "lr must"),
         (SGD, {"lr": torch.ones(2)}, "lr must"),
         (SGD, {"momentum": -0.1}, "momentum must be at least 0, got -0.1"),
+        (SGD, {"momentum": "0.9"}, "momentum must be at least 0, got '0.9'"),
         (SGD, {"nesterov": True}, "momentum must be positive with nesterov=True, got 0"),
         (SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening must be 0"),
         (SGD, {"weight_decay": -1}, "weight_decay must"),
@@ -506,6 +508,20 @@ def test_options_that_make_no_sense_are_refused(ours, options, message):
     with pytest.raises(ValueError, match=message):
         optimizer.add_param_group({"params": [layer.bias], **options})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Landing])
+def test_a_constructor_takes_the_options_of_its_rule(ours):
+    """By the same name, type and default; it adds how ordinary weights and NaN are handled."""
+    rule = inspect.signature(ours.rule).parameters
+    written = {n: p for n, p in rule.items() if p.kind is p.KEYWORD_ONLY}
+    taken = dict(list(inspect.signature(ours).parameters.items())[1:])
+    assert taken.keys() - written.keys() <= {"capturable", "foreach", "fused", "nonfinite"}
+    for name, option in written.items():
+        assert taken[name].annotation == option.annotation
+        assert taken[name].default == option.default or name == "lr"
+    layer = nn.Linear(2, 2)
+    assert ours(layer).defaults == {name: option.default for name, option in taken.items()}
 
 
 def test_what_is_no_model_and_no_parameters():
