@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of
+from torchmanifold.weights.record import placement_of
 from torchmanifold.weights.sharding import is_sharded
 
 __all__ = ["Batch", "Plan", "Stack", "sharded"]
@@ -159,7 +160,7 @@ class Plan:
 
 def _marks(params: list[Tensor]) -> list[list[Any]]:
     return [
-        [getattr(p, "_manifold", None) for p in params],
+        list(map(placement_of, params)),
         list(map(attrgetter("dtype"), params)),
         list(map(attrgetter("device"), params)),
     ]

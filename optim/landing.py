@@ -21,6 +21,7 @@ from torchmanifold.optim.optimizer import ManifoldOptimizer
 from torchmanifold.optim.options import Nonfinite, NonNegative, OpenFraction, Positive, Rate
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.optim.sgd import check_nesterov, ordinary_sgd
+from torchmanifold.weights.record import placement_of
 
 __all__ = ["Landing", "landing", "landing_step"]
 
@@ -199,7 +200,9 @@ class Landing(ManifoldOptimizer):
                 f"Landing: a weight of shape {tuple(parameter.shape)} is on {manifold!r}; landing "
                 f"knows Stiefel, SpecialOrthogonal and Sphere; give it to RiemannianSGD"
             )
-        parameter._residual = group["safety"]  # what loading a checkpoint has to accept
+        placement = placement_of(parameter)
+        assert placement is not None
+        placement.residual = group["safety"]  # what loading a checkpoint has to accept
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         ordinary_sgd(self.state, group, params, grads)

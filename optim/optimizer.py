@@ -17,7 +17,7 @@ from torchmanifold.optim.groups import collect
 from torchmanifold.optim.options import Allowed, Nonfinite, allowed, check, options_of, require
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.weights import manifold_of
-from torchmanifold.weights.record import stamp_sharded
+from torchmanifold.weights.record import place, placement_of, stamp_sharded
 from torchmanifold.weights.sharding import is_sharded
 
 __all__ = ["ManifoldOptimizer"]
@@ -255,14 +255,14 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles take the manifolds along: a copied parameter has no stamp."""
         held = [p for group in self.param_groups for p in group["params"]]
-        stamps = [(p, manifold_of(p)) for p in held if manifold_of(p) is not None]
+        stamps = [(p, placement_of(p)) for p in held if placement_of(p) is not None]
         return {**super().__getstate__(), "_stamps": stamps}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Stamp copied parameters; give groups of other versions the options they lack."""
         state = dict(state)
-        for p, manifold in state.pop("_stamps", ()):
-            p._manifold = manifold
+        for p, placement in state.pop("_stamps", ()):
+            place(p, placement)
         super().__setstate__(state)
         self._plans = []
         for group in self.param_groups:

@@ -3,6 +3,7 @@
 from torchmanifold.weights.averaging import average_
 from torchmanifold.weights.checkpoint import project_state_dict
 from torchmanifold.weights.constrain import constrain, unconstrain
+from torchmanifold.weights.place import place_
 from torchmanifold.weights.rebase import rebase_, rebase_every
 from torchmanifold.weights.record import is_constrained, manifold_of, stamp
 from torchmanifold.weights.report import Report, report
@@ -15,6 +16,7 @@ __all__ = [
     "constrain",
     "is_constrained",
     "manifold_of",
+    "place_",
     "project_state_dict",
     "rebase_",
     "rebase_every",

@@ -8,13 +8,16 @@ Parameters carry a stamp for quick finding; it is written again whenever it may 
 from __future__ import annotations
 
 import copy
+import functools
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from torchmanifold.manifolds import Manifold
 from torchmanifold.parametrize import is_parametrized
@@ -23,9 +26,12 @@ from torchmanifold.weights.sharding import is_sharded
 from torchmanifold.weights.trivialization import Trivialization
 
 __all__ = [
+    "Placement",
     "constrained",
     "is_constrained",
     "manifold_of",
+    "place",
+    "placement_of",
     "record",
     "recorded",
     "stamp",
@@ -34,11 +40,25 @@ __all__ = [
 ]
 
 
+@dataclass
+class Placement:
+    """Where a weight is kept, and how far from there its optimizer may leave it.
+
+    Args:
+        manifold: where it is kept.
+        residual: the largest residual that its optimizer states; most state none, and leave
+            rounding alone.
+    """
+
+    manifold: Manifold
+    residual: float = 0.0
+
+
 # Modules with a record: `fully_shard` replaces their parameters, and tells nobody.
 _modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
-class _Record(dict[str, Manifold]):
+class _Record(dict[str, Placement]):
     """The record of one module. Copying it stamps the copied parameters.
 
     `copy.deepcopy` copies a module's attributes with one memo, in which the parameters' copies
@@ -48,24 +68,37 @@ class _Record(dict[str, Manifold]):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.hooks: list[RemovableHandle] = []
         _modules.add(module)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Record:
         twin = _Record(copy.deepcopy(self.module, memo))
         memo[id(self)] = twin
-        twin.update(self)
-        for name, manifold in self.items():
+        twin.hooks = copy.deepcopy(self.hooks, memo)
+        for name, placement in self.items():
+            twin[name] = copy.deepcopy(placement, memo)
             parameter = self.module._parameters.get(name)
             if parameter is not None:
-                copy.deepcopy(parameter, memo)._manifold = manifold  # type: ignore[attr-defined]
+                place(copy.deepcopy(parameter, memo), twin[name])
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Record, (self.module,), None, None, iter(self.items())
+        return _Record, (self.module,), {"hooks": self.hooks}, None, iter(self.items())
 
 
-def recorded(module: nn.Module) -> dict[str, Manifold]:
-    """The module's own record: the manifold of each weight moved by Riemannian updates."""
+def place(parameter: Tensor, placement: Placement) -> None:
+    """Stamp a parameter; from now on an optimizer that knows no manifolds must not move it."""
+    parameter._placement = placement  # type: ignore[attr-defined]
+    _watch_optimizers()
+
+
+def placement_of(parameter: Tensor) -> Placement | None:
+    """The stamp of a parameter, if it has one."""
+    return getattr(parameter, "_placement", None)
+
+
+def recorded(module: nn.Module) -> dict[str, Placement]:
+    """The module's own record: where each weight moved by Riemannian updates is kept."""
     return module.__dict__.get("_manifolds", {})
 
 
@@ -73,19 +106,28 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
     """Enter a parameter of the module into its record."""
     if "_manifolds" not in module.__dict__:
         module.__dict__["_manifolds"] = _Record(module)
-        module.register_forward_pre_hook(_stamp_before_forward)
-        module.register_load_state_dict_pre_hook(_check_before_load)
-        module.register_load_state_dict_post_hook(_stamp_after_load)
-    recorded(module)[name] = manifold
+        module.__dict__["_manifolds"].hooks = [
+            module.register_forward_pre_hook(_stamp_before_forward),
+            module.register_load_state_dict_pre_hook(_check_before_load),
+            module.register_load_state_dict_post_hook(_stamp_after_load),
+        ]
+    # A parameter that another module shares has one placement.
+    known = placement_of(module._parameters[name])
+    recorded(module)[name] = known or Placement(manifold)
     _stamp(module)
 
 
 def strike(module: nn.Module, name: str) -> None:
-    """Take a parameter out of the record."""
-    del recorded(module)[name]
+    """Take a parameter out of the record; with the last one goes the record."""
+    entries = module.__dict__["_manifolds"]
+    del entries[name]
     parameter = module._parameters.get(name)
     if parameter is not None:
-        vars(parameter).pop("_manifold", None)
+        vars(parameter).pop("_placement", None)
+    if not entries:
+        for hook in entries.hooks:
+            hook.remove()
+        del module.__dict__["_manifolds"]
 
 
 def stamp(model: nn.Module) -> None:
@@ -99,32 +141,34 @@ def stamp_sharded(parameters: list[Tensor]) -> None:
 
     `fully_shard` puts new parameters into a module, whose record still says what they are.
     """
-    if all(hasattr(p, "_manifold") for p in parameters):
+    if all(hasattr(p, "_placement") for p in parameters):
         return
     for module in list(_modules):
-        for name, manifold in recorded(module).items():
+        for name, placement in recorded(module).items():
             parameter = module._parameters.get(name)
             if is_sharded(parameter):
-                parameter._manifold = manifold  # type: ignore[union-attr]
+                place(parameter, placement)  # type: ignore[arg-type]
     for p in parameters:
-        if not hasattr(p, "_manifold"):
-            p._manifold = None  # type: ignore[attr-defined]
+        if not hasattr(p, "_placement"):
+            p._placement = None  # type: ignore[attr-defined]
 
 
 def _stamp(module: nn.Module) -> None:
-    for name, manifold in recorded(module).items():
+    for name, placement in recorded(module).items():
         parameter = module._parameters.get(name)
         if parameter is None:
             raise RuntimeError(
-                f"{type(module).__name__}.{name} is on record as a weight on {manifold!r}, but is "
-                f"no parameter any more; call unconstrain before something else replaces it"
+                f"{type(module).__name__}.{name} is on record as a weight on "
+                f"{placement.manifold!r}, but is no parameter any more; call unconstrain before "
+                f"something else replaces it"
             )
-        parameter._manifold = manifold  # type: ignore[attr-defined]
+        place(parameter, placement)
 
 
 def _stamp_before_forward(module: nn.Module, args: Any) -> None:
-    # A copy has new parameters, and is used before it is trained.
-    if not torch.compiler.is_compiling():
+    # A copy has new parameters, and is used before it is trained. A replica of nn.DataParallel
+    # has none; it is used once, and nobody trains it.
+    if not torch.compiler.is_compiling() and not getattr(module, "_is_replica", False):
         _stamp(module)
 
 
@@ -133,14 +177,13 @@ def _check_before_load(
 ) -> None:
     """Report values off the manifold as PyTorch reports wrong shapes; the weight stays."""
     error_msgs: list[str] = args[-1]
-    for name, manifold in recorded(module).items():
+    for name, placement in recorded(module).items():
         value = state_dict.get(prefix + name)
         if isinstance(value, Tensor):
             value = value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]
-            # Landing leaves a stated residual.
-            allowed = getattr(module._parameters[name], "_residual", 0.0)
+            where = f"the value of {prefix + name!r}"
             try:
-                check_point(manifold, f"the value of {prefix + name!r}", value, allowed)
+                check_point(placement.manifold, where, value, placement.residual)
             except (TypeError, ValueError) as error:
                 error_msgs.append(f"{error} (or load project_state_dict(model, state_dict))")
                 state_dict[prefix + name] = module._parameters[name]
@@ -150,6 +193,11 @@ def _stamp_after_load(module: nn.Module, incompatible_keys: Any) -> None:
     _stamp(module)
 
 
+@functools.cache
+def _watch_optimizers() -> None:
+    register_optimizer_step_pre_hook(_refuse_foreign_optimizers)
+
+
 def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     """A Euclidean step would take the weight off its manifold without a word."""
     if getattr(optimizer, "handles_manifolds", False):
@@ -157,20 +205,18 @@ def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwar
     for group in optimizer.param_groups:
         stamp_sharded([p for p in group["params"] if is_sharded(p)])
         for parameter in group["params"]:
-            if getattr(parameter, "_manifold", None) is not None:
+            placement = placement_of(parameter)
+            if placement is not None:
                 raise RuntimeError(
                     f"{type(optimizer).__name__} would move a weight of shape "
-                    f"{tuple(parameter.shape)} off {parameter._manifold!r}: use an optimizer of "
+                    f"{tuple(parameter.shape)} off {placement.manifold!r}: use an optimizer of "
                     f'torchmanifold.optim, or constrain it with how="parametrized"'
                 )
 
 
-register_optimizer_step_pre_hook(_refuse_foreign_optimizers)
-
-
 def constrained(module: nn.Module) -> Iterator[tuple[str, Manifold]]:
     """Names and manifolds of the constrained weights that the module itself owns."""
-    yield from recorded(module).items()
+    yield from ((name, placement.manifold) for name, placement in recorded(module).items())
     if is_parametrized(module):
         for name, parametrizations in module.parametrizations.items():  # type: ignore[union-attr,operator]
             last = parametrizations[len(parametrizations) - 1]
@@ -197,7 +243,8 @@ def manifold_of(
         return dict(constrained(module_or_parameter)).get(tensor_name)
     if tensor_name is not None:
         raise TypeError("manifold_of: tensor_name goes with a module, got a tensor")
-    return getattr(module_or_parameter, "_manifold", None)
+    placement = placement_of(module_or_parameter)
+    return None if placement is None else placement.manifold
 
 
 def is_constrained(module: nn.Module, tensor_name: str | None = None) -> bool:

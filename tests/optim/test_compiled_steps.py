@@ -24,7 +24,7 @@ def test_a_step_compiles_without_graph_breaks(optimizer, options):
         generator = torch.Generator().manual_seed(0)
         points = [nn.Parameter(manifold.random(8, 4, generator=generator)) for _ in range(3)]
         for p in points:
-            p._manifold = manifold
+            tm.place_(p, manifold)
         return [*points, nn.Parameter(torch.ones(3))]
 
     eager, compiled = weights(), weights()

@@ -36,7 +36,7 @@ def wander(manifold, shape, sizes, steps):
     x = manifold.random(len(sizes), *shape, generator=generator)
     weights = [nn.Parameter(point) for point in x]
     for p in weights:
-        p._manifold = manifold
+        tm.place_(p, manifold)
     optimizer = tm.optim.RiemannianSGD(weights, lr=1.0)
     # The spectral norm of a normal matrix is about sqrt(n) + sqrt(p).
     norm = sum(math.sqrt(n) for n in shape[-2:])
@@ -66,7 +66,7 @@ def test_rounding_does_not_grow(manifold, optimizer, options):
     """
     x = manifold.random(64, 4, generator=torch.Generator().manual_seed(0))
     weight = nn.Parameter(x)
-    weight._manifold = manifold
+    tm.place_(weight, manifold)
     optimizer = optimizer([weight], **options)
     a, n = torch.linspace(1, 2, 64)[:, None], torch.arange(1.0, 5.0)
     for _ in range(1000):
@@ -190,7 +190,7 @@ def test_huge_steps_of_rank_one(manifold, shape):
     generator = torch.Generator().manual_seed(0)
     weights = [nn.Parameter(x) for x in manifold.random(3, *shape, generator=generator)]
     for p in weights:
-        p._manifold = manifold
+        tm.place_(p, manifold)
     optimizer = tm.optim.RiemannianSGD(weights, lr=1e4)
     for _ in range(20):
         for p, size in zip(weights, (1e-3, 1.0, 30.0), strict=True):
@@ -207,7 +207,7 @@ def test_zero_and_rank_one_gradients(manifold, shape, optimizer):
     generator = torch.Generator().manual_seed(0)
     weights = [nn.Parameter(x) for x in manifold.random(2, *shape, generator=generator)]
     for p in weights:
-        p._manifold = manifold
+        tm.place_(p, manifold)
     before = weights[0].detach().clone()
     stepper = optimizer(weights, lr=1.0)
     for _ in range(5):
@@ -227,7 +227,7 @@ def test_positive_definite_matrices(manifold):
     generator = torch.Generator().manual_seed(0)
     weights = [nn.Parameter(x) for x in manifold.random(2, 16, 16, generator=generator)]
     for p in weights:
-        p._manifold = manifold
+        tm.place_(p, manifold)
     groups = [{"params": [p], "lr": lr} for p, lr in zip(weights, (0.005, 0.05), strict=True)]
     optimizer = tm.optim.RiemannianAdam(groups, betas=(0.0, 0.0))
     for _ in range(300):
@@ -255,7 +255,7 @@ def test_half_precision_weights_have_a_float32_copy(dtype, optimizer):
     layer = nn.Linear(64, 64, bias=False)
     tm.constrain(layer, "weight", manifold, how="riemannian")
     wide = nn.Parameter(layer.weight.detach().clone())
-    wide._manifold = manifold
+    tm.place_(wide, manifold)
     layer.to(dtype)
     half = optimizer(layer, lr=1e-3)
     full = optimizer([wide], lr=1e-3)
@@ -305,7 +305,7 @@ def test_complex_weights():
     target = manifold.random(6, 3, dtype=torch.complex128)
     for optimizer, lr in ((tm.optim.RiemannianSGD, 0.3), (tm.optim.RiemannianAdam, 0.05)):
         p = nn.Parameter(x.clone())
-        p._manifold = manifold
+        tm.place_(p, manifold)
         stepper = optimizer([p], lr=lr)
         losses = []
         for _ in range(100):

@@ -26,7 +26,7 @@ MANIFOLDS = [
 def weight(manifold, shape, dtype=torch.float32, seed=0):
     x = manifold.random(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
     p = nn.Parameter(x)
-    p._manifold = manifold
+    tm.place_(p, manifold)
     return p
 
 
@@ -221,7 +221,7 @@ def test_zero_learning_rate_of_a_tensor_and_of_a_number():
 def test_bfloat16_keeps_a_float32_master():
     p = weight(tm.Stiefel(), (32, 16), torch.float32)
     half = nn.Parameter(p.detach().bfloat16())
-    half._manifold = tm.Stiefel()
+    tm.place_(half, tm.Stiefel())
     optimizer = tm.optim.Landing([half], lr=1e-4)
     for _ in range(50):
         half.grad = torch.randn(32, 16).bfloat16()

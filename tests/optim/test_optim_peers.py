@@ -29,7 +29,7 @@ def compare(name, ours, theirs, steps, **options):
     x = manifold.random(*shape, dtype=torch.float64)
     a = torch.randn(*shape, dtype=torch.float64)
     mine = nn.Parameter(x.clone())
-    mine._manifold = manifold
+    tm.place_(mine, manifold)
     other = geoopt.ManifoldParameter(x.clone(), manifold=peer)
     pairs = [(mine, ours([mine], **options)), (other, theirs([other], **options))]
     for p, optimizer in pairs:
@@ -78,7 +78,7 @@ def test_descent_is_pymanopt(name):
     x = manifold.random(*shape, dtype=torch.float64)
     a = torch.randn(*shape, dtype=torch.float64)
     mine = nn.Parameter(x.clone())
-    mine._manifold = manifold
+    tm.place_(mine, manifold)
     optimizer = tm.optim.RiemannianSGD([mine], lr=0.05)
     # pymanopt holds tangent vectors of rotations in the Lie algebra.
     y = x.numpy().copy()
@@ -134,7 +134,7 @@ def test_pogo_is_a_setting(momentum, steps):
     x = manifold.random(1, 8, 3, dtype=torch.float64)
     a = torch.randn(1, 8, 3, dtype=torch.float64)
     mine, other = nn.Parameter(x.clone()), nn.Parameter(x.clone())
-    mine._manifold = manifold
+    tm.place_(mine, manifold)
     options = {"momentum": momentum, "average": "euclidean"}
     stepper = tm.optim.RiemannianSGD([mine], lr=0.005, **options)
     peer = pogo.POGO([other], Average(momentum), lr=0.01, rows=False)

@@ -67,7 +67,7 @@ def like(options, theirs):
 
 def point_of(manifold, shape):
     p = nn.Parameter(manifold.random(*shape, dtype=torch.float64))
-    p._manifold = manifold
+    tm.place_(p, manifold)
     return p
 
 
@@ -345,7 +345,7 @@ def test_together_is_one_by_one(ours, options):
     together = [nn.Parameter(x.clone()) for x in points]
     alone = [nn.Parameter(x.clone()) for x in points]
     for p in together + alone:
-        p._manifold = M
+        tm.place_(p, M)
     optimizers = [ours(together, **options), *(ours([p], **options) for p in alone)]
     for i in range(8):
         for k, (p, q) in enumerate(zip(together, alone, strict=True)):

@@ -1,0 +1,64 @@
+"""place_: put a parameter that no module owns on a manifold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import Manifold
+from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.record import Placement, manifold_of, place
+from torchmanifold.weights.sharding import is_sharded
+
+__all__ = ["place_"]
+
+
+@torch.no_grad()
+def place_(parameter: Tensor, manifold: Manifold) -> Tensor:
+    """Put a bare parameter on a manifold, at the nearest point to its value.
+
+    An optimizer of `tm.optim` then keeps it there; any other raises at its first step. A weight
+    that a module owns is better put there by `tm.constrain`: the module's record survives copies,
+    which the mark that `place_` leaves on the tensor does not.
+
+    Args:
+        parameter: a leaf tensor of shape `(*batch, *event)`; changed in place and returned.
+        manifold: where it shall lie.
+
+    Returns:
+        The parameter.
+
+    Raises:
+        TypeError: if `manifold` is no manifold, or `parameter` no tensor of real or complex
+            numbers.
+        ValueError: if its shape or values cannot be projected, if it was computed from other
+            tensors, if it is sharded, or if it is on another manifold. It is left as it was then.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> x = tm.place_(torch.nn.Parameter(torch.randn(5, 2)), tm.Stiefel())
+        >>> optimizer = tm.optim.RiemannianSGD([x], lr=0.1)
+        >>> x.cos().sum().backward()
+        >>> optimizer.step()
+        >>> bool(tm.manifold_of(x).residual(x) < 1e-5)
+        True
+    """
+    if not isinstance(manifold, Manifold):
+        raise TypeError(f"place_: manifold must be one such as Stiefel(), got {manifold!r}")
+    if not isinstance(parameter, Tensor):
+        raise TypeError(f"place_: parameter must be a tensor, got {type(parameter).__name__}")
+    where = f"place_: a tensor of shape {tuple(parameter.shape)}"
+    if not parameter.is_leaf:
+        raise ValueError(f"{where} was computed from other tensors; pass a leaf, or its detach()")
+    if is_sharded(parameter):
+        raise ValueError(f"{where} is sharded; constrain the module's weight before fully_shard")
+    other = manifold_of(parameter)
+    if other not in (None, manifold):
+        raise ValueError(f"{where} is on {other!r} already; it cannot be on {manifold!r} as well")
+    check_tensor(manifold, where, parameter)
+    if not parameter.is_meta:
+        parameter.copy_(manifold.project(parameter))
+    parameter.grad = None
+    if other is None:
+        place(parameter, Placement(manifold))
+    return parameter
