@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
@@ -23,6 +22,7 @@ from torchmanifold.nn.arguments import (
 )
 from torchmanifold.nn.init import INITIALIZATIONS
 from torchmanifold.nn.nonlinearity import NONLINEARITIES
+from torchmanifold.nn.private import not_compiled
 from torchmanifold.nn.time_loop import recur, recur_plain, reversal
 from torchmanifold.weights import constrain, manifold_of
 
@@ -213,9 +213,8 @@ class OrthogonalRNN(nn.Module):
         output, h_n = self._run(x, hx, None)
         return output.transpose(0, 1) if self.batch_first else output, h_n
 
-    # Lengths are data: a compiled graph would break at each use of them. This is
-    # `torch.compiler.disable`, which would import the compiler together with this file.
-    @_disable_dynamo
+    # Lengths are data: a compiled graph would break at each use of them.
+    @not_compiled
     def _packed(self, input: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
         data, batch_sizes, order, back = input
         hx = self._first_states(data, hx, int(batch_sizes[0]))

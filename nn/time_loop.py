@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import linear
 
 from torchmanifold.nn.nonlinearity import NONLINEARITIES
+from torchmanifold.nn.private import forward_mode_or_transform
 
 __all__ = ["recur", "recur_plain", "reversal"]
 
@@ -64,14 +64,10 @@ def recur(
         >>> recur(x, h, one, one, nonlinearity="relu")[1]
         tensor([[3.]])
     """
-    if _forward_mode_or_transform():
+    if forward_mode_or_transform():
         # The operator has neither a tangent nor a batching rule; torch would make it a constant.
         return recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
     return _forward(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
-
-
-def _forward_mode_or_transform() -> bool:
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def recur_plain(

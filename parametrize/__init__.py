@@ -12,9 +12,9 @@ through ``.data`` or a NumPy alias of it is lost unseen.
 
 from torchmanifold.parametrize.cache import cached
 from torchmanifold.parametrize.chain import ParametrizationList
+from torchmanifold.parametrize.checkpoint import plain_state_dict
 from torchmanifold.parametrize.registry import (
     is_parametrized,
-    plain_state_dict,
     register_parametrization,
     remove_parametrizations,
     transfer_parametrizations_and_params,

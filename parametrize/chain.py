@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.parametrize import ownership
-from torchmanifold.parametrize.undo import State, all_or_nothing, overwrite, same_kind
+from torchmanifold.parametrize import ownership, private
+from torchmanifold.parametrize.checks import check_assigned
+from torchmanifold.parametrize.identity import identity
+from torchmanifold.parametrize.originals import evaluate, find
+from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 from torchmanifold.parametrize.watch import Watch
-
-# How maps and their right inverses say that they are not defined at a tensor: by a check of their
-# own, or by an error of torch about shapes or about a factorization that does not exist.
-REFUSALS = (ValueError, RuntimeError)
 
 
 class ParametrizationList(nn.ModuleList):
@@ -53,7 +51,7 @@ class ParametrizationList(nn.ModuleList):
         super().__init__(modules)
         self._prepare(unsafe)
         with all_or_nothing(self.links()) as before:
-            self._initialize(original, before)
+            self._take(original, find(self.links(), original, before, unsafe=unsafe))
         ownership.enroll(self)
 
     @classmethod
@@ -78,8 +76,24 @@ class ParametrizationList(nn.ModuleList):
         self.unsafe = unsafe
         self.tensor_name = "tensor"
         self.holders = 0
-        self._changes = 0
+        self.changes = 0
         self._watch = Watch()
+
+    def _take(self, original: Tensor, new: Tensor | Sequence[Tensor]) -> None:
+        """Make ``new``, which was found for ``original``, the free tensors."""
+        self.is_tensor = isinstance(new, Tensor)
+        self.ntensors = 1 if self.is_tensor else len(new)
+        if isinstance(new, Tensor):
+            # The tensor keeps its identity, which is what an optimizer knows it by.
+            if new is not original:
+                overwrite(original, new)
+            self._register("original", original)
+            return
+        for i, tensor in enumerate(new):
+            tensor = tensor.detach().clone()
+            if isinstance(original, nn.Parameter):
+                tensor = nn.Parameter(tensor, original.requires_grad)
+            self._register(f"original{i}", tensor.requires_grad_(original.requires_grad))
 
     def _register(self, name: str, tensor: Tensor) -> None:
         if isinstance(tensor, nn.Parameter):
@@ -114,17 +128,11 @@ class ParametrizationList(nn.ModuleList):
             self.check_write()
         first = self._parameters.get("original") if self.is_tensor else None
         arguments = self.originals() if first is None else (first,)
-        value = self._apply_links(arguments)
+        value = evaluate(self.links(), arguments)
         # A write to the original itself takes effect.
         if not traced and value is not arguments[0]:
             self._watch.set(value)
         return value
-
-    def _apply_links(self, arguments: Sequence[Any]) -> Any:
-        for key, link in self._modules.items():
-            if key.isdigit():
-                arguments = (link(*arguments),)
-        return arguments[0]
 
     def watch_write(self, watch: Watch) -> None:
         """Remember a value as handed out, of which ``watch`` sees the writes."""
@@ -133,7 +141,7 @@ class ParametrizationList(nn.ModuleList):
     def _forget(self) -> None:
         """Let go of the values handed out: a write to one of them is no concern any more."""
         # A cache sees this attribute, where it would not see `.data` of an original replaced.
-        self._changes += 1
+        self.changes += 1
         self._watch.clear()
 
     def check_write(self) -> None:
@@ -189,7 +197,8 @@ class ParametrizationList(nn.ModuleList):
                         f"parametrization {type(link).__name__} does not implement right_inverse."
                     )
                 new = link.right_inverse(new)
-            self._check_assigned(new)
+            named = dict(zip(self.original_names(), originals, strict=True))
+            check_assigned(new, named, is_tensor=self.is_tensor, unsafe=self.unsafe)
             if before.changed():
                 ownership.refuse_shared(self.links(), originals)
                 ownership.moved(self)
@@ -200,131 +209,6 @@ class ParametrizationList(nn.ModuleList):
                 else:
                     setattr(self, name, tensor)  # itself parametrized
 
-    def _check_assigned(self, new: Any) -> None:
-        if self.is_tensor and not isinstance(new, Tensor):
-            raise ValueError(f"`right_inverse` should return a tensor. Got {type(new).__name__}")
-        if not self.is_tensor and not isinstance(new, Sequence):
-            raise ValueError(
-                f"'right_inverse' must return a sequence of tensors. Got {type(new).__name__}."
-            )
-        if not self.is_tensor and len(new) != self.ntensors:
-            raise ValueError(
-                "'right_inverse' must return a sequence of tensors of length "
-                f"{self.ntensors}. Got a sequence of length {len(new)}."
-            )
-        for i, (name, original, tensor) in enumerate(
-            zip(
-                self.original_names(),
-                self.originals(),
-                [new] if self.is_tensor else new,
-                strict=True,
-            )
-        ):
-            if not isinstance(tensor, Tensor):
-                raise ValueError(
-                    "'right_inverse' must return a sequence of tensors. "
-                    f"Got element {i} of type {type(tensor).__name__}."
-                )
-            what = "The tensor" if self.is_tensor else f"Tensor {i}"
-            if tensor.dtype != original.dtype:
-                raise ValueError(
-                    f"{what} returned by `right_inverse` has dtype {tensor.dtype} "
-                    f"while `{name}` has dtype {original.dtype}"
-                )
-            if tensor.device != original.device:
-                raise ValueError(
-                    f"{what} returned by `right_inverse` is on {tensor.device} "
-                    f"while `{name}` is on {original.device}"
-                )
-            if tensor.shape != original.shape and not self.unsafe:
-                raise ValueError(
-                    f"{what} returned by `right_inverse` has shape {tuple(tensor.shape)} "
-                    f"while `{name}` has shape {tuple(original.shape)}"
-                )
-
-    # Registration
-
-    def _initialize(self, original: Tensor, before: State) -> None:
-        """Find the originals for the present value of ``original``, check, and only then write."""
-        given = original.detach().clone()  # a map may keep what it is given
-        with torch.no_grad():
-            try:
-                new = self._invert(given)
-            except ValueError:
-                # The value cannot be kept. A projection starts at its projection, such as the skew
-                # part of a matrix; from other maps the tensor would become something unrelated.
-                before.restore()
-                new = self._projected(given)
-                if new is None:
-                    raise
-        if new is given:
-            new = original
-        self.is_tensor = isinstance(new, Tensor)
-        self.ntensors = 1 if self.is_tensor else _check_sequence(new)
-        if self.is_tensor:
-            for what in ("dtype", "device"):
-                old, got = getattr(original, what), getattr(new, what)
-                if old != got:
-                    raise ValueError(
-                        f"When `right_inverse` outputs one tensor, it may not change the {what}.\n"
-                        f"original.{what}: {old}\n"
-                        f"right_inverse(original).{what}: {got}"
-                    )
-        if before.changed():
-            ownership.refuse_shared(self.links(), [])
-        if not self.unsafe:
-            value = self._apply_links([new] if self.is_tensor else new)
-            check_value(value, original.dtype, original.shape)
-            if self.is_tensor and new is not original and self._gives(original, new, value):
-                new = original
-        if self.is_tensor:
-            # The tensor keeps its identity, which is what an optimizer knows it by.
-            if new is not original:
-                overwrite(original, new)
-            self._register("original", original)
-        else:
-            for i, tensor in enumerate(new):
-                tensor = tensor.detach().clone()
-                if isinstance(original, nn.Parameter):
-                    tensor = nn.Parameter(tensor, original.requires_grad)
-                self._register(f"original{i}", tensor.requires_grad_(original.requires_grad))
-
-    def _invert(self, value: Any) -> Any:
-        """The right inverses from last to first; one that there is not is the identity."""
-        for link in reversed(self.links()):
-            if hasattr(link, "right_inverse"):
-                with suppress(NotImplementedError):
-                    value = link.right_inverse(value)
-        return value
-
-    def _projected(self, given: Tensor) -> Any:
-        """Originals of the maps' value at ``given``, if it is where they stay: a projection."""
-        with suppress(TypeError, *REFUSALS):  # TypeError: a map of several originals
-            value = self._apply_links([given])
-            new = self._invert(value)
-            if (
-                is_finite(given)
-                and is_finite(value)
-                and is_close(self._apply_links([value]), value)
-            ):
-                return new
-        return None
-
-    def _gives(self, original: Tensor, new: Tensor, value: Tensor) -> bool:
-        """Whether the maps, with their state as it is, take ``original`` to the value of ``new``.
-
-        Then registration need not change the tensor, and removal gives back what was there.
-        """
-        if original.is_meta or original.shape != new.shape or not same_kind(original, new):
-            return False
-        before = State(self.links())
-        try:
-            with torch.no_grad(), suppress(*REFUSALS):
-                return torch.equal(self._apply_links([original]), value)
-            return False
-        finally:
-            before.restore()
-
     # Conversion and checkpoints
 
     def _apply(self, fn: Any, recurse: bool = True) -> ParametrizationList:
@@ -332,11 +216,8 @@ class ParametrizationList(nn.ModuleList):
         return super()._apply(fn, recurse)
 
     def identity(self) -> list[str]:
-        """The maps by name and ``config``, as kept in the metadata of state dicts."""
-        return [
-            type(link).__name__ + (f":{link.config!r}" if hasattr(link, "config") else "")
-            for link in self.links()
-        ]
+        """The maps by class and settings, as kept in the metadata of state dicts."""
+        return [identity(link) for link in self.links()]
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -357,9 +238,10 @@ class ParametrizationList(nn.ModuleList):
         if saved is not None and saved != self.identity():
             error_msgs.append(
                 f"{prefix[:-1]} was saved from {saved} and cannot be loaded into "
-                f"{self.identity()}: the same coordinates mean another tensor. Load the plain "
-                "tensor instead (`plain_state_dict` of the saved model), or clear "
-                "`state_dict._metadata` if the maps only changed their names."
+                f"{self.identity()} (settings at their defaults are left out): the same "
+                "coordinates mean another tensor. Load the plain tensor instead "
+                "(`plain_state_dict` of the saved model), or clear `state_dict._metadata` if the "
+                "maps only changed their names."
             )
             # Nothing of this list may be loaded: its maps, whose turn is next, get what they have.
             for key in [key for key in state_dict if key.startswith(prefix)]:
@@ -372,59 +254,8 @@ class ParametrizationList(nn.ModuleList):
         )
 
 
-def is_finite(value: Tensor) -> bool:
-    """Whether no entry is NaN or infinite, as far as there are values."""
-    return value.is_meta or bool(torch.isfinite(value).all())
-
-
-def is_close(a: Tensor, b: Tensor) -> bool:
-    """Whether ``a`` is ``b`` up to rounding."""
-    exact = not (b.is_floating_point() or b.is_complex())
-    # Half precision is rounded once, not computed with.
-    half = b.dtype in (torch.float16, torch.bfloat16)
-    tolerance = 0.0 if exact else (8 if half else 100) * torch.finfo(b.dtype).eps
-    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def _check_sequence(new: Any) -> int:
-    """The number of originals that a right inverse gave."""
-    if not isinstance(new, Sequence):
-        raise ValueError(
-            "'right_inverse' must return a Tensor or a Sequence of tensors "
-            f"(list, tuple...). Got {type(new).__name__}"
-        )
-    for i, tensor in enumerate(new):
-        if not isinstance(tensor, Tensor):
-            raise ValueError(
-                "'right_inverse' must return a Tensor or a Sequence of tensors "
-                f"(list, tuple...). Got element {i} of the sequence with type "
-                f"{type(tensor).__name__}."
-            )
-    return len(new)
-
-
-def check_value(value: Any, dtype: torch.dtype, shape: torch.Size, name: str | None = None) -> None:
-    """Raise unless ``value`` is a tensor of this dtype and shape.
-
-    Args:
-        value: what a parametrization returned.
-        dtype: the dtype it must have.
-        shape: the shape it must have.
-        name: the tensor, if it was parametrized before.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(value, Tensor):
-        raise ValueError(f"A parametrization must return a tensor. Got {type(value).__name__}.")
-    for what, before, after in (("dtype", dtype, value.dtype), ("shape", shape, value.shape)):
-        if before != after:
-            old, new = (
-                (f"unparametrized {what}", f"parametrized {what}")
-                if name is None
-                else (f"module.{name}.{what}", f"parametrization(module.{name}).{what}")
-            )
-            raise ValueError(
-                f"Registering a parametrization may not change the {what} of the tensor, "
-                f"unless the `unsafe` flag is enabled.\n{old}: {before}\n{new}: {after}"
-            )
+def chains(module: nn.Module) -> dict[str, ParametrizationList]:
+    """The lists of the parametrized tensors of ``module`` by name; not a copy."""
+    lists: Any = private.children(module).get("parametrizations")
+    found: Any = private.children(lists) if isinstance(lists, nn.ModuleDict) else {}
+    return found

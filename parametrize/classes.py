@@ -16,22 +16,16 @@ import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
 
-from torchmanifold.parametrize import recurrent
+from torchmanifold.parametrize import private, recurrent
 from torchmanifold.parametrize.cache import OwnCache, current
-from torchmanifold.parametrize.chain import ParametrizationList
-
-
-def chains(module: nn.Module) -> dict[str, ParametrizationList]:
-    """The lists of the parametrized tensors of ``module`` by name; not a copy."""
-    lists: Any = module._modules.get("parametrizations")
-    found: Any = lists._modules if isinstance(lists, nn.ModuleDict) else {}
-    return found
+from torchmanifold.parametrize.chain import ParametrizationList, chains
+from torchmanifold.parametrize.checkpoint import assign_plain_tensors
 
 
 def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
     """Compute ``module.name`` by ``chain``, in place of the parameter or buffer of that name."""
     chain.tensor_name = name
-    if name in module._parameters or name in module._buffers:
+    if name in private.parameters(module) or name in private.buffers(module):
         delattr(module, name)
     if not chains(module):
         if not is_ours(module):
@@ -74,8 +68,8 @@ class _Parametrized(type):
 
 def _property(name: str) -> property:
     def get(self: nn.Module) -> Any:
-        lists: Any = self._modules.get("parametrizations")
-        chain = None if lists is None else lists._modules.get(name)
+        lists: Any = private.children(self).get("parametrizations")
+        chain = None if lists is None else private.children(lists).get(name)
         if chain is None:  # another module of this class has it parametrized
             return self.__dict__[name] if name in self.__dict__ else self.__getattr__(name)
         if is_dynamo_compiling():
@@ -130,7 +124,7 @@ def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
     def shallow_copy(self: nn.Module) -> nn.Module:
         twin = base.__new__(base)
         twin.__dict__.update(self.__dict__)
-        for group in ("_parameters", "_buffers", "_modules"):
+        for group in private.GROUPS:
             twin.__dict__[group] = dict(self.__dict__[group])
         del twin.parametrizations
         for name, chain in chains(self).items():
@@ -138,7 +132,7 @@ def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
         return twin
 
     def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
-        _assign_plain_tensors(self, state_dict, prefix, error_msgs=args[-1])
+        assign_plain_tensors(chains(self), state_dict, prefix, error_msgs=args[-1])
         base._load_from_state_dict(self, state_dict, prefix, *args)
 
     namespace = {
@@ -164,24 +158,3 @@ def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Mod
     for name in names:
         setattr(cls, name, _property(name))
     return base.__new__(cls, *arguments)
-
-
-def _assign_plain_tensors(
-    module: nn.Module, state_dict: Any, prefix: str, error_msgs: list[str]
-) -> None:
-    """Assign the tensors of a plain state dict, and put their coordinates in their place."""
-    for name, chain in chains(module).items():
-        own = f"{prefix}parametrizations.{name}."
-        if not isinstance(chain, ParametrizationList):
-            continue  # registered by torch's own layer
-        if prefix + name not in state_dict or any(key.startswith(own) for key in state_dict):
-            continue
-        value = state_dict.pop(prefix + name)
-        like = chain.originals()[0]
-        try:
-            if like.is_meta:
-                raise ValueError("the model is on the meta device; call `to_empty` first")
-            chain.right_inverse(value.to(like.device, like.dtype))
-        except Exception as error:
-            error_msgs.append(f"While assigning {prefix + name!r}: {error}")
-        state_dict.update(chain.state_dict(prefix=own))

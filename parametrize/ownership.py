@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from torchmanifold.parametrize import private, steps
+
 if TYPE_CHECKING:
     from torchmanifold.parametrize.chain import ParametrizationList
 
@@ -29,6 +31,7 @@ _moved: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
 def enroll(chain: ParametrizationList) -> None:
     """Make a list known."""
     _alive.add(chain)
+    steps.watch()
 
 
 def installed() -> list[ParametrizationList]:
@@ -106,7 +109,7 @@ def _is_tied(module: nn.Module, name: str) -> bool:
     if _references(module, name) <= _references(nn.LayerNorm(1), "weight"):
         return False
     # The lists in use were looked at before, and those out of use compute nothing.
-    known = {id(holder._parameters) for holder in (module, *_alive)}
+    known = {id(private.parameters(holder)) for holder in (module, *_alive)}
     groups = [
         group
         for group in gc.get_referrers(getattr(module, name))
@@ -118,7 +121,7 @@ def _is_tied(module: nn.Module, name: str) -> bool:
         for state in (gc.get_referrers(*groups) if groups else ())
         if type(state) is dict or issubclass(type(state), nn.Module)
     ]
-    return any(state.get("_parameters") is group for state in states for group in groups)
+    return any(state.get(private.GROUPS[0]) is group for state in states for group in groups)
 
 
 def replace(old: Sequence[Tensor], new: Sequence[Tensor]) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
+
+from torchmanifold.parametrize.private import not_compiled
 
 
 # torch.compile runs these classes outside its graphs, but looks into what they call; there is
 # nothing to gain, and it would warn of what the cache asks.
-@_disable_dynamo
+@not_compiled
 def _get_flat_weights(self: nn.RNNBase) -> list[Tensor | None]:
     return [getattr(self, name, None) for name in self._flat_weights_names]
 

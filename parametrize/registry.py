@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import torch
 import torch.nn.utils.parametrize as peer
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from torchmanifold.parametrize import ownership, recurrent
-from torchmanifold.parametrize.chain import REFUSALS, ParametrizationList, check_value, is_close
-from torchmanifold.parametrize.classes import chains, install, is_ours, uninstall
+from torchmanifold.parametrize import ownership, private, recurrent
+from torchmanifold.parametrize.chain import ParametrizationList, chains
+from torchmanifold.parametrize.checkpoint import present_value
+from torchmanifold.parametrize.checks import check_link, is_close
+from torchmanifold.parametrize.classes import install, is_ours, uninstall
+from torchmanifold.parametrize.originals import REFUSALS
 from torchmanifold.parametrize.undo import all_or_nothing, overwrite
 
 
@@ -72,10 +74,10 @@ def register_parametrization(
     try:
         if is_parametrized(module, tensor_name):
             _append(chains(module)[tensor_name], parametrization, unsafe)
-        elif tensor_name in module._buffers or tensor_name in module._parameters:
+        elif _has(module, tensor_name):
             original = _tensor_to_parametrize(module, tensor_name)
             chain = ParametrizationList([parametrization], original, unsafe=unsafe)
-            if tensor_name in module._non_persistent_buffers_set and chain.is_tensor:
+            if tensor_name in private.non_persistent(module) and chain.is_tensor:
                 chain.register_buffer("original", original, persistent=False)
             install(module, tensor_name, chain)
             if not chain.is_tensor:
@@ -146,8 +148,7 @@ def remove_parametrizations(
     originals = chain.originals()
     tensor = originals[0]
     if leave_parametrized:
-        with torch.no_grad():
-            value = chain().clone()
+        value = present_value(chain).clone()
     else:
         value = tensor.detach().clone()
     if chain.is_tensor and not ownership.shares_originals(chain):
@@ -159,7 +160,7 @@ def remove_parametrizations(
             trains = any(original.requires_grad for original in originals)
             tensor = nn.Parameter(value, requires_grad=trains)
         ownership.replace(originals, [tensor])
-    persistent = not chain._non_persistent_buffers_set
+    persistent = not private.non_persistent(chain)
     uninstall(module, tensor_name)
     if isinstance(tensor, nn.Parameter):
         module.register_parameter(tensor_name, tensor)
@@ -218,28 +219,9 @@ def transfer_parametrizations_and_params(
     return to_module
 
 
-def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of ``model`` with the values of parametrized tensors under their own names.
-
-    It loads into the model without parametrizations, and into the model with them.
-
-    Example:
-        >>> import torch, torchmanifold.parametrize as parametrize
-        >>> layer = torch.nn.Linear(2, 2)
-        >>> layer = parametrize.register_parametrization(layer, "weight", torch.nn.Softplus())
-        >>> sorted(parametrize.plain_state_dict(layer))
-        ['bias', 'weight']
-    """
-    state = dict(model.state_dict())
-    for path, module in model.named_modules(remove_duplicate=False):
-        if is_parametrized(module):
-            prefix = f"{path}." if path else ""
-            for key in [key for key in state if key.startswith(f"{prefix}parametrizations.")]:
-                del state[key]
-            for name in chains(module):
-                with torch.no_grad():
-                    state[prefix + name] = getattr(module, name).detach()
-    return state
+def _has(module: nn.Module, name: str) -> bool:
+    """Whether ``name`` is a parameter or a buffer of ``module``."""
+    return name in private.parameters(module) or name in private.buffers(module)
 
 
 def _is_of_torch(module: nn.Module) -> bool:
@@ -258,13 +240,12 @@ def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
 
 
 def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:
-    if name not in module._parameters and name not in module._buffers:
+    if not _has(module, name):
         raise ValueError(
             f"Module '{module}' does not have a parameter or a buffer with name '{name}' that "
             "could be tied to a parametrized tensor"
         )
-    with torch.no_grad():
-        value = chain()
+    value = present_value(chain)
     own = getattr(module, name)
     if value.shape != own.shape or value.dtype != own.dtype:
         raise ValueError(
@@ -280,7 +261,7 @@ def _append(chain: ParametrizationList, link: nn.Module, unsafe: bool) -> None:
         if not unsafe:
             with torch.no_grad():
                 value = chain()
-            _check_link(link, value, chain.tensor_name)
+            check_link(link, value, chain.tensor_name)
         chain.append(link)
         try:
             chain.unsafe |= unsafe
@@ -289,32 +270,6 @@ def _append(chain: ParametrizationList, link: nn.Module, unsafe: bool) -> None:
         except BaseException:
             del chain[-1]
             raise
-
-
-def _check_link(link: nn.Module, value: Tensor, name: str) -> None:
-    """Check that a further map and its right inverse keep the shape and dtype of ``value``."""
-    new = link(value)
-    check_value(new, value.dtype, value.shape, name)
-    inverse: Any = getattr(link, "right_inverse", None)
-    if inverse is None:
-        return
-    try:
-        back = inverse(new)
-    except NotImplementedError:
-        return
-    if not isinstance(back, Tensor):
-        raise ValueError(
-            f"parametrization.right_inverse must return a tensor. Got: {type(back).__name__}"
-        )
-    for what in ("dtype", "shape"):
-        before, after = getattr(value, what), getattr(back, what)
-        if before != after:
-            raise ValueError(
-                f"The tensor returned by parametrization.right_inverse must have the same {what} "
-                f"as module.{name}, unless the `unsafe` flag is enabled.\n"
-                f"module.{name}.{what}: {before}\n"
-                f"returned {what}: {after}"
-            )
 
 
 def _keep_value(chain: ParametrizationList, value: Tensor) -> None:

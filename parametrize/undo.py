@@ -1,4 +1,4 @@
-"""Undo what a failed registration or assignment did to maps and tensors."""
+"""Undo what a failed registration or assignment, or a mere look, did to maps and tensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from torchmanifold.parametrize import private
+from torchmanifold.parametrize.private import groups
 
 
 def overwrite(tensor: Tensor, value: Tensor) -> None:
@@ -34,11 +37,11 @@ class State:
 
     def __init__(self, modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> None:
         self.modules = [
-            (module, dict(module.__dict__), [dict(group) for group in _groups(module)])
+            (module, dict(module.__dict__), [dict(group) for group in groups(module)])
             for root in modules
             for module in root.modules()
         ]
-        own = [t for m, _, _ in self.modules for group in _groups(m)[:2] for t in group.values()]
+        own = [t for m, _, _ in self.modules for group in groups(m)[:2] for t in group.values()]
         self.own = [(tensor, _version(tensor)) for tensor in own if tensor is not None]
         self.tensors = [
             (tensor, _version(tensor), type(tensor), tensor.detach().clone())
@@ -50,29 +53,30 @@ class State:
         """Whether a tensor of the modules was written or replaced."""
         return any(
             any(group.get(name) is not tensor for name, tensor in before.items())
-            for module, _, groups in self.modules
-            for group, before in zip(_groups(module)[:2], groups[:2], strict=True)
+            for module, _, names in self.modules
+            for group, before in zip(groups(module)[:2], names[:2], strict=True)
         ) or any(_version(tensor) != version for tensor, version in self.own)
 
     def restore(self) -> None:
         """Put everything back; a tensor that was not written keeps its version counter."""
-        for module, attributes, groups in self.modules:
-            module.__dict__.clear()
-            module.__dict__.update(attributes)
-            for group, before in zip(_groups(module), groups, strict=True):
-                group.clear()
-                group.update(before)
+        for module, attributes, before in self.modules:
+            _put_back(module.__dict__, attributes)
+            for group, names in zip(groups(module), before, strict=True):
+                _put_back(group, names)
         for tensor, version, kind, value in self.tensors:
-            if version is None or tensor._version != version or type(tensor) is not kind:
+            if version is None or private.version(tensor) != version or type(tensor) is not kind:
                 overwrite(tensor, value)
 
 
+def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
+    # Nothing is missing for a moment, for another thread, where nothing has changed.
+    if list(now) != list(before) or any(now[name] is not item for name, item in before.items()):
+        now.clear()
+        now.update(before)
+
+
 def _version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
-
-
-def _groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    return module._parameters, module._buffers, module._modules
+    return None if tensor.is_inference() else private.version(tensor)
 
 
 @contextmanager
@@ -88,3 +92,19 @@ def all_or_nothing(modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ())
     except BaseException:
         before.restore()
         raise
+
+
+@contextmanager
+def left_alone(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluate ``modules`` in eval mode within the block, and leave them as they were."""
+    roots = list(modules)
+    before = State(roots)
+    training = [module for root in roots for module in root.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        before.restore()

@@ -7,6 +7,9 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from torchmanifold.parametrize import private
+from torchmanifold.parametrize.private import version
+
 
 class Watch:
     """Sees in-place writes to the last value handed out, without keeping the value alive.
@@ -31,12 +34,12 @@ class Watch:
             type(value) is Tensor
             and value.layout is torch.strided
             and not value.is_inference()
-            and not _transformed()
+            and not private.transformed()
         ):
             alias = value.detach()
             alias.data = _empty(value.dtype, value.device)
-            source = value if value._base is None else value._base
-            self.last = alias, value._version, id(source)
+            viewed = private.viewed(value)
+            self.last = alias, version(value), id(value if viewed is None else viewed)
 
     def share(self, other: Watch) -> None:
         """Watch what ``other`` watches: another part of the same tensor, with one counter."""
@@ -49,7 +52,7 @@ class Watch:
     def written(self, module: nn.Module) -> bool:
         """Whether the value was written, and is not a view of a tensor of ``module``."""
         last = self.last
-        if last is None or last[0]._version == last[1]:
+        if last is None or version(last[0]) == last[1]:
             return False
         return all(id(tensor) != last[2] for tensor in [*module.parameters(), *module.buffers()])
 
@@ -58,12 +61,3 @@ class Watch:
 def _empty(dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.empty(0, dtype=dtype, device=device)
-
-
-def _transformed() -> bool:
-    """Whether values are traced or belong to a function transform, which they must not outlive."""
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-    )

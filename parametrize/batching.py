@@ -1,0 +1,110 @@
+"""Equal parametrizations of a model, evaluated in one call.
+
+A parametrization takes part if it has ``batched = True``, which promises that ``forward`` accepts
+leading dimensions in its arguments and in all its parameters and buffers and writes none of them,
+and a hashable ``config`` that, with its type, says everything else about it.  Those with equal
+types, configs, training modes, shapes, dtypes and devices are called once: on a twin of the first
+module whose parameters and buffers are those of all modules stacked along a new first dimension,
+with the originals stacked the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmanifold.parametrize import private
+from torchmanifold.parametrize.chain import ParametrizationList
+
+_PLAIN = (Tensor, nn.Parameter)
+
+Families = dict[int, list[ParametrizationList]]
+
+
+def families(modules: Iterable[nn.Module]) -> Families:
+    """Of each list in ``modules`` that can take part, by id: those of the same maps, and itself."""
+    by_kind: dict[Hashable, list[ParametrizationList]] = {}
+    found: Families = {}
+    for module in private.walk(modules):
+        if isinstance(module, ParametrizationList):
+            kinds = _kinds(module.links())
+            if kinds is not None:
+                family = found[id(module)] = by_kind.setdefault(kinds, [])
+                family.append(module)
+    return found
+
+
+def equals(
+    chain: ParametrizationList, family: Sequence[ParametrizationList]
+) -> list[ParametrizationList]:
+    """``chain``, and those of its family that can be evaluated in one call with it."""
+    if len(family) > 1 and (signature := _signature(chain)) is not None:
+        return [
+            chain,
+            *(peer for peer in family if peer is not chain and _signature(peer) == signature),
+        ]
+    return [chain]
+
+
+def evaluate(chains: Sequence[ParametrizationList]) -> Tensor:
+    """The values of equal lists, stacked along the first dimension."""
+    arguments = [torch.stack(same) for same in zip(*(c.originals() for c in chains), strict=True)]
+    for links in zip(*(chain.links() for chain in chains), strict=True):
+        arguments = [_stacked_twin(links)(*arguments)]
+    return arguments[0]
+
+
+def _kinds(links: list[Any]) -> Hashable:
+    """What the maps of a list are; None if one of them cannot be evaluated for several lists."""
+    kinds = []
+    for link in links:
+        if not getattr(link, "batched", False):
+            return None
+        try:
+            kinds.append((type(link), link.config))
+        except AttributeError:
+            return None
+    return tuple(kinds)
+
+
+def _signature(chain: ParametrizationList) -> list[object] | None:
+    """Equal for parametrizations that can be evaluated in one call, None for those that cannot."""
+    links = chain.links()
+    if (kinds := _kinds(links)) is None:
+        return None
+    signature: list[object] = [kinds]
+    tensors = chain.originals()
+    for link in links:
+        signature.append(link.training)
+        tensors += private.tensors(link)
+    for t in tensors:
+        if type(t) not in _PLAIN or t.is_inference():
+            return None
+        signature += t.shape, t.dtype, t.device, t.requires_grad
+    return signature
+
+
+def _stacked_twin(modules: tuple[Any, ...]) -> nn.Module:
+    """A shallow copy of the first module that holds the tensors of all, stacked."""
+
+    def stack(groups: list[dict[str, Any]]) -> dict[str, Tensor | None]:
+        return {
+            name: None if tensor is None else torch.stack([group[name] for group in groups])
+            for name, tensor in groups[0].items()
+        }
+
+    children = [private.children(module) for module in modules]
+    twin = object.__new__(type(modules[0]))
+    twin.__dict__.update(
+        modules[0].__dict__,
+        _parameters=stack([private.parameters(module) for module in modules]),
+        _buffers=stack([private.buffers(module) for module in modules]),
+        _modules={
+            name: child and _stacked_twin(tuple(group[name] for group in children))
+            for name, child in children[0].items()
+        },
+    )
+    return twin
