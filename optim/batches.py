@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of
-from torchmanifold.weights.record import placement_of
+from torchmanifold.weights.record import placements_of
 from torchmanifold.weights.sharding import is_sharded
 
 __all__ = ["Batch", "Plan", "Stack", "sharded"]
@@ -151,6 +151,13 @@ class Plan:
                 alike.setdefault((manifold, p.shape, p.dtype, p.device, place), []).append(p)
         parts = [(key[0], part) for key, ps in alike.items() for part in _parts(ps)]
         self.batches = [Batch(manifold, part, i) for i, (manifold, part) in enumerate(parts)]
+        self.moved = [p for batch in self.batches for p in batch.params]
+        #: what `versions` gave when the weights were known to be on their manifolds
+        self.written: int | None = None
+
+    def versions(self) -> int:
+        """How often the weights on manifolds have been written to, all together."""
+        return sum(map(attrgetter("_version"), self.moved))
 
     def holds(self, params: list[Tensor]) -> bool:
         """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
@@ -160,7 +167,7 @@ class Plan:
 
 def _marks(params: list[Tensor]) -> list[list[Any]]:
     return [
-        list(map(placement_of, params)),
+        placements_of(params),
         list(map(attrgetter("dtype"), params)),
         list(map(attrgetter("device"), params)),
     ]

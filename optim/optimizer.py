@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.batches import Plan, sharded
 from torchmanifold.optim.groups import collect
+from torchmanifold.optim.guards import refuse_overwritten, refuse_replaced, warn_of_no_manifold
 from torchmanifold.optim.options import Allowed, Nonfinite, allowed, check, options_of, require
 from torchmanifold.optim.rule import State, extended
 from torchmanifold.weights import manifold_of
@@ -71,12 +72,14 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def __init__(self, params: Any, given: dict[str, Any]) -> None:
         """Check the options; take a model, parameters, or groups of them."""
         self._plans: list[Plan] = []
+        self._known: dict[Tensor, None] = {}
         others = ("self", "params", "__class__")
         self.defaults = defaults = {n: value for n, value in given.items() if n not in others}
         self._check(defaults)
         if isinstance(params, nn.Module):
             params = [{"params": params}]
         super().__init__(params, defaults)
+        warn_of_no_manifold(self, self._known)
 
     def _check(self, options: dict[str, Any]) -> None:
         """Refuse options that make no sense."""
@@ -121,6 +124,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         except (NotImplementedError, ValueError):
             del self.param_groups[known:]
             raise
+        self._known.update(dict.fromkeys(self.param_groups[-1]["params"]))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -134,12 +138,16 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             with torch.enable_grad():
                 loss = closure()
         self._replan()
+        for plan in self._plans:
+            refuse_overwritten(self, plan)
         moves: Any = self._moves()
         if any(group["nonfinite"] == "raise" for group in self.param_groups):
             moves = list(moves)  # all are computed before any is made
             self._refuse_nonfinite(moves)
         for stack, point, state, _ in moves:
             stack.write(point, state)
+        for plan in self._plans:
+            plan.written = plan.versions()
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             params = [p for p in plan.ordinary if p.grad is not None]
             skipping = group["nonfinite"] == "skip"
@@ -152,6 +160,10 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         if len(groups) != len(self._plans) or not all(
             plan.holds(params) for plan, params in zip(self._plans, groups, strict=True)
         ):
+            held = {p: None for params in groups for p in params}
+            refuse_replaced(self, self._known, held)
+            self._known.clear()
+            self._known.update(held)
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
             # In place: torch.compile of PyTorch 2.11 lets no step set an attribute.
             self._plans[:] = [Plan(params) for params in groups]
@@ -265,6 +277,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             place(p, placement)
         super().__setstate__(state)
         self._plans = []
+        self._known = {p: None for group in self.param_groups for p in group["params"]}
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)

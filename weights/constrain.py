@@ -18,7 +18,7 @@ from torchmanifold.parametrize import (
     remove_parametrizations,
 )
 from torchmanifold.weights.checks import check_tensor
-from torchmanifold.weights.record import constrained, manifold_of, record, recorded, strike
+from torchmanifold.weights.record import constrained, manifold_of, record, recorded, stamp, strike
 from torchmanifold.weights.sharding import is_sharded
 from torchmanifold.weights.trivialization import Trivialization
 
@@ -106,6 +106,7 @@ def constrain(
             _riemannian(module, name, fitted, point)
         else:
             _parametrize(module, name, fitted, point)
+    stamp(module)
     return module
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import functools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.parametrize import is_parametrized
+from torchmanifold.parametrize import ParametrizationList, is_parametrized
 from torchmanifold.weights.checks import check_point
 from torchmanifold.weights.sharding import is_sharded
 from torchmanifold.weights.trivialization import Trivialization
@@ -29,9 +30,11 @@ __all__ = [
     "Placement",
     "constrained",
     "is_constrained",
+    "is_coordinate",
     "manifold_of",
     "place",
     "placement_of",
+    "placements_of",
     "record",
     "recorded",
     "stamp",
@@ -97,6 +100,11 @@ def placement_of(parameter: Tensor) -> Placement | None:
     return getattr(parameter, "_placement", None)
 
 
+def placements_of(parameters: Iterable[Tensor]) -> list[Placement | None]:
+    """The stamps of parameters, in a loop that is not Python's own."""
+    return list(map(getattr, parameters, repeat("_placement"), repeat(None)))
+
+
 def recorded(module: nn.Module) -> dict[str, Placement]:
     """The module's own record: where each weight moved by Riemannian updates is kept."""
     return module.__dict__.get("_manifolds", {})
@@ -131,9 +139,17 @@ def strike(module: nn.Module, name: str) -> None:
 
 
 def stamp(model: nn.Module) -> None:
-    """Write the record of each module in `model` onto its parameters."""
+    """Write onto parameters what they are: weights on manifolds, or coordinates of such."""
     for module in model.modules():
         _stamp(module)
+        if isinstance(module, ParametrizationList) and _trivialization(module) is not None:
+            for parameter in module.parameters():
+                parameter._is_coordinate = True  # type: ignore[attr-defined]
+
+
+def is_coordinate(parameter: Tensor) -> bool:
+    """Whether a constrained weight is computed from this parameter, as far as it was stamped."""
+    return getattr(parameter, "_is_coordinate", False)
 
 
 def stamp_sharded(parameters: list[Tensor]) -> None:
@@ -219,9 +235,14 @@ def constrained(module: nn.Module) -> Iterator[tuple[str, Manifold]]:
     yield from ((name, placement.manifold) for name, placement in recorded(module).items())
     if is_parametrized(module):
         for name, parametrizations in module.parametrizations.items():  # type: ignore[union-attr,operator]
-            last = parametrizations[len(parametrizations) - 1]
-            if isinstance(last, Trivialization):
-                yield name, last.manifold
+            trivialization = _trivialization(parametrizations)
+            if trivialization is not None:
+                yield name, trivialization.manifold
+
+
+def _trivialization(parametrizations: ParametrizationList) -> Trivialization | None:
+    last = parametrizations[len(parametrizations) - 1]
+    return last if isinstance(last, Trivialization) else None
 
 
 def manifold_of(

@@ -153,6 +153,7 @@ def test_rotations_stay_rotations():
         assert torch.linalg.det(p.detach()) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*weights is on a manifold")
 def test_options_that_make_no_sense_are_refused():
     layer = nn.Linear(3, 3)
     for options, message in (

@@ -135,6 +135,22 @@ def sharded_by_columns(rank, world):
     alike(layers[1], layers[0])
 
 
+def weights_written_to_after_sharding_are_refused(rank, world):
+    """By all processes: one that went on alone would wait for the others."""
+    net = sharded(Net())
+    optimizer = SGD(net, lr=0.1)
+    feed(net, optimizer, 2)
+    before = whole(net.last.weight).clone()
+    with torch.no_grad():
+        net.first.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="initialize weights before they are constrained"):
+        feed(net, optimizer, 1)
+    assert torch.equal(whole(net.last.weight), before)
+    with torch.no_grad():
+        net.first.weight.mul_(0.5)
+    feed(net, optimizer, 1)
+
+
 def each_process_moves_its_share(rank, world):
     net = sharded(Net())
     moved = []
@@ -318,6 +334,7 @@ CHECKS = [
     a_step_is_the_step_of_one_process,
     training_is_that_of_one_process,
     sharded_by_columns,
+    weights_written_to_after_sharding_are_refused,
     each_process_moves_its_share,
     state_is_sharded_and_a_run_goes_on,
     nothing_is_euclidean,

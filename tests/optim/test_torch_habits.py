@@ -56,6 +56,10 @@ OURS = [
 ]
 
 
+#: for tests of ordinary weights alone, of which an optimizer warns
+ordinary = pytest.mark.filterwarnings("ignore:.*weights is on a manifold")
+
+
 def names(pair):
     return [f"{case[0].__name__}-{case[-1]}" for case in pair]
 
@@ -81,6 +85,7 @@ def same(model, other):
     )
 
 
+@ordinary
 @pytest.mark.parametrize(("ours", "theirs", "options"), LIKE_TORCH, ids=names(LIKE_TORCH))
 def test_ordinary_weights_move_as_under_torch_bit_for_bit(ours, theirs, options):
     torch.manual_seed(0)
@@ -195,6 +200,7 @@ def test_state_dict_has_the_shape_of_torch():
         assert {k: v.shape for k, v in a[i].items()} == {k: v.shape for k, v in b[i].items()}
 
 
+@ordinary
 def test_loads_the_state_of_the_torch_optimizer():
     torch.manual_seed(0)
     plain = nn.Linear(3, 3)
@@ -240,6 +246,7 @@ def test_a_copied_model_is_not_euclidean():
     assert max(model.residuals()) < 1e-5
 
 
+@ordinary
 def test_a_weight_constrained_later_and_freed_later():
     torch.manual_seed(1)
     layer = nn.Linear(4, 4)
@@ -478,6 +485,7 @@ def test_replaced_state_is_noticed():
     assert same(model, other)
 
 
+@ordinary
 @pytest.mark.parametrize(
     ("ours", "options", "message"),
     [
@@ -510,6 +518,7 @@ def test_options_that_make_no_sense_are_refused(ours, options, message):
     assert len(optimizer.param_groups) == 1
 
 
+@ordinary
 @pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Landing])
 def test_a_constructor_takes_the_options_of_its_rule(ours):
     """By the same name, type and default; it adds how ordinary weights and NaN are handled."""
