@@ -15,8 +15,9 @@ from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.batches import Plan, sharded
 from torchmanifold.optim.groups import collect
 from torchmanifold.optim.guards import refuse_overwritten, refuse_replaced, warn_of_no_manifold
+from torchmanifold.optim.nonfinite import all_finite, is_finite, only_finite, where
 from torchmanifold.optim.options import Allowed, Nonfinite, allowed, check, options_of, require
-from torchmanifold.optim.rule import State, extended
+from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of
 from torchmanifold.weights.record import place, placement_of, stamp_sharded
 from torchmanifold.weights.sharding import is_sharded
@@ -151,7 +152,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             params = [p for p in plan.ordinary if p.grad is not None]
             skipping = group["nonfinite"] == "skip"
-            with self._only_finite(params) if skipping else contextlib.nullcontext():
+            with only_finite(self.state, params) if skipping else contextlib.nullcontext():
                 self._ordinary(group, params, [p.grad for p in params if p.grad is not None])
         return loss
 
@@ -200,14 +201,14 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             y, new = self.rule(manifold, x, egrad, state, **options)
             finite = None
         else:
-            finite = _finite(egrad)
+            finite = is_finite(egrad)
             # Factorizations raise at NaN, for the whole batch.
-            y, new = self.rule(manifold, x, _where(finite, egrad, 0), state, **options)
+            y, new = self.rule(manifold, x, where(finite, egrad, 0), state, **options)
             for value in (y, *new.values()):
-                finite = finite & _finite(value)
+                finite = finite & is_finite(value)
         if group["nonfinite"] == "skip" and finite is not None:
-            y = _where(finite, y, x)
-            new = {name: _where(finite, value, state.get(name, 0)) for name, value in new.items()}
+            y = where(finite, y, x)
+            new = {name: where(finite, value, state.get(name, 0)) for name, value in new.items()}
             count = torch.zeros_like(finite, dtype=torch.float32) if skipped is None else skipped
             new["skipped"] = count + ~finite
         if half:
@@ -220,7 +221,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             if group["nonfinite"] == "raise":
                 for p in plan.ordinary:
                     if p.grad is not None:
-                        flags.append(([p], _all_finite(p.grad).reshape(1)))
+                        flags.append(([p], all_finite(p.grad).reshape(1)))
         for params, finite in flags:
             bad = [tuple(p.shape) for p, ok in zip(params, finite.tolist(), strict=True) if not ok]
             if bad:
@@ -229,26 +230,6 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                     f"not finite; no weight was moved. Lower the learning rate or clip gradients, "
                     f'or pass nonfinite="skip"'
                 )
-
-    @contextlib.contextmanager
-    def _only_finite(self, params: list[Tensor]) -> Iterator[None]:
-        """Undo, on the device, what happens to weights whose gradient is not finite."""
-        before = [
-            (p.clone(), {k: v.clone() for k, v in self.state[p].items() if isinstance(v, Tensor)})
-            for p in params
-        ]
-        yield
-        for p, (old, state) in zip(params, before, strict=True):
-            assert p.grad is not None
-            finite = _all_finite(p.grad)
-            _local(p).copy_(torch.where(finite, _local(p), _local(old)))
-            for name, value in self.state[p].items():
-                # PyTorch keeps step counts on the host, where no device may be asked.
-                if name != "skipped" and isinstance(value, Tensor) and value.device == p.device:
-                    kept = _local(state[name]) if name in state else 0
-                    _local(value).copy_(torch.where(finite, _local(value), kept))
-            count = self.state[p].get("skipped", torch.zeros((), device=p.device))
-            self.state[p]["skipped"] = count + ~finite
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave; a run goes on to the last bit.
@@ -288,20 +269,3 @@ def _master(manifold: Manifold, x: Tensor, master: Tensor | None) -> Tensor:
     if master is None:
         return manifold.project(x.float())
     return torch.where(master.to(x.dtype) == x, master, x.float())
-
-
-def _finite(x: Tensor) -> Tensor:
-    return torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x)
-
-
-def _all_finite(x: Tensor) -> Tensor:
-    finite = torch.isfinite(x).all()
-    return finite.full_tensor() if is_sharded(finite) else finite  # type: ignore[attr-defined]
-
-
-def _local(x: Tensor) -> Tensor:
-    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
-
-
-def _where(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
-    return torch.where(extended(mask, x), x, other)

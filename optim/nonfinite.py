@@ -1,0 +1,56 @@
+"""Steps that are not finite: found and undone on the device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.optim.rule import extended
+from torchmanifold.weights.sharding import is_sharded
+
+__all__ = ["all_finite", "is_finite", "only_finite", "where"]
+
+
+def is_finite(x: Tensor) -> Tensor:
+    """Which of K stacked weights or numbers are finite, `(K,)`."""
+    return torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x)
+
+
+def all_finite(x: Tensor) -> Tensor:
+    """Whether a tensor is finite, a tensor itself; on all processes if it is sharded."""
+    finite = torch.isfinite(x).all()
+    return finite.full_tensor() if is_sharded(finite) else finite  # type: ignore[attr-defined]
+
+
+def _local(x: Tensor) -> Tensor:
+    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
+
+
+def where(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
+    """The stacked weights `x` where the mask `(K,)` is true."""
+    return torch.where(extended(mask, x), x, other)
+
+
+@contextlib.contextmanager
+def only_finite(states: MutableMapping[Tensor, Any], params: list[Tensor]) -> Iterator[None]:
+    """Undo, on the device, what happens to weights whose gradient is not finite."""
+    before = [
+        (p.clone(), {k: v.clone() for k, v in states[p].items() if isinstance(v, Tensor)})
+        for p in params
+    ]
+    yield
+    for p, (old, state) in zip(params, before, strict=True):
+        assert p.grad is not None
+        finite = all_finite(p.grad)
+        _local(p).copy_(torch.where(finite, _local(p), _local(old)))
+        for name, value in states[p].items():
+            # PyTorch keeps step counts on the host, where no device may be asked.
+            if name != "skipped" and isinstance(value, Tensor) and value.device == p.device:
+                kept = _local(state[name]) if name in state else 0
+                _local(value).copy_(torch.where(finite, _local(value), kept))
+        count = states[p].get("skipped", torch.zeros((), device=p.device))
+        states[p]["skipped"] = count + ~finite
