@@ -145,13 +145,15 @@ class ParametrizationList(nn.ModuleList):
         self._watch.clear()
 
     def check_write(self) -> None:
-        """Raise if the value handed out last was written in place since.
+        """Raise if the value handed out last was written in place or told to require a gradient.
 
         Raises:
-            RuntimeError: it was; the write had no effect on the module.
+            RuntimeError: it was, which had no effect on the module.
         """
         if self._watch.written(self):
             self.report_write()
+        if self._watch.thawed():
+            self.report_thaw()
 
     def report_write(self) -> None:
         """Raise the error for an in-place write to a computed value."""
@@ -163,6 +165,18 @@ class ParametrizationList(nn.ModuleList):
             f"{', '.join(type(link).__name__ for link in self.links())}, so the write was lost. "
             f"Assign instead: `module.{name} = value`, for example `module.{name} = "
             f"nn.init.orthogonal_(module.{name})`; to compute with a changed copy, clone it first."
+        )
+
+    def report_thaw(self) -> None:
+        """Raise the error for a computed value that was told to require a gradient."""
+        self._watch.clear()
+        names = [f"parametrizations.{self.tensor_name}.{n}" for n in self.original_names()]
+        raise RuntimeError(
+            f"requires_grad was set on the value of the parametrized tensor {self.tensor_name!r}, "
+            "which is computed anew at each read, so the module did not notice. Set it on the "
+            f"free tensors: {', '.join(f'`module.{name}.requires_grad_()`' for name in names)}; "
+            f"for a gradient of the value alone, take `module.{self.tensor_name}.detach()."
+            "requires_grad_()`."
         )
 
     # Assignment

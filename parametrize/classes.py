@@ -87,8 +87,16 @@ def _property(name: str) -> property:
         chain = chains(self).get(name)
         if chain is None:
             self.__dict__[name] = value
-        else:
-            chain.right_inverse(value)
+            return
+        if not is_dynamo_compiling() and private.in_functional_call():
+            raise RuntimeError(
+                f"functional_call was given a value for {name!r}, which {_maps(chain)} "
+                "computes: the value would be written into the module, without a gradient. Give "
+                f"the free tensor under its own name, 'parametrizations.{name}.original'; to put "
+                "in values of the tensor itself, call a copy.deepcopy of the module after "
+                f"remove_parametrizations(module, {name!r})."
+            )
+        chain.right_inverse(value)
 
     def delete(self: nn.Module) -> None:
         if name not in self.__dict__:
@@ -131,6 +139,16 @@ def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
             install(twin, name, ParametrizationList.sharing(chain.links(), chain))
         return twin
 
+    def prepare_scriptable(self: nn.Module) -> nn.Module:
+        name, chain = next(iter(chains(self).items()))
+        raise RuntimeError(
+            f"torch.jit.script cannot compile this {base.__name__}: its {name!r} is computed by "
+            f"{_maps(chain)}. Use torch.export.export(model, args) or "
+            "torch.jit.trace(model, args), or script a copy.deepcopy of the model after "
+            f"remove_parametrizations(module, {name!r}) for each module that has them "
+            "(torchmanifold.unconstrain for constrained weights)."
+        )
+
     def load(self: nn.Module, state_dict: Any, prefix: str, *args: Any) -> None:
         assign_plain_tensors(chains(self), state_dict, prefix, error_msgs=args[-1])
         base._load_from_state_dict(self, state_dict, prefix, *args)
@@ -142,6 +160,7 @@ def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
         "forward": forward,
         "__reduce_ex__": reduce_ex,
         "__copy__": shallow_copy,
+        "__prepare_scriptable__": prepare_scriptable,
         "_load_from_state_dict": load,
         **recurrent.overrides(base),
     }
@@ -150,6 +169,10 @@ def _parametrized_class(base: type[nn.Module]) -> type[nn.Module]:
         meta = type("_Parametrized", (_Parametrized, type(base)), {})
     made: type[nn.Module] = meta(f"Parametrized{base.__name__}", (base,), namespace)
     return made
+
+
+def _maps(chain: nn.Module) -> str:
+    return ", ".join(type(link).__name__ for link in chain.children())
 
 
 def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:

@@ -33,12 +33,13 @@ class Graph:
 class Entry:
     """A value, and all tensors, submodules, flags and attributes that it depends on."""
 
-    __slots__ = ("chain", "value", "version", "graph", "sizes", "slots", "tensors")
+    __slots__ = ("chain", "value", "version", "requires_grad", "graph", "sizes", "slots", "tensors")
 
     def __init__(self, chain: ParametrizationList, value: Tensor, graph: Graph) -> None:
         self.chain = chain
         self.value = value
         self.version = None if value.is_inference() else version(value)
+        self.requires_grad = value.requires_grad
         self.graph = graph
         self.sizes: list[tuple[_Names, _Names, _Names, _Names, int]] = []
         self.slots: list[tuple[_Names, str, Any]] = []
@@ -80,7 +81,8 @@ class Entry:
         """Whether evaluating again would give the same tensor.
 
         Raises:
-            RuntimeError: the value was written in place, without effect on the module.
+            RuntimeError: the value was written in place, or told to require a gradient, without
+                effect on the module.
         """
         if self.graph.spent:
             return False
@@ -106,4 +108,7 @@ class Entry:
         if self.version is not None and version(self.value) != self.version:
             self.graph.spent = True
             self.chain.report_write()
+        if self.value.requires_grad is not self.requires_grad:
+            self.graph.spent = True
+            self.chain.report_thaw()
         return True

@@ -73,10 +73,10 @@ def refuse_shared(maps: Sequence[nn.Module], originals: Sequence[Tensor]) -> Non
 
 
 def check_ties(module: nn.Module, name: str) -> None:
-    """Refuse a second parametrization of a tied tensor; warn of modules that see the original.
+    """Raise if another module, or another name, holds the tensor: it would see the original.
 
     Raises:
-        ValueError: the tensor is the original of a list of another module.
+        ValueError: it does.
     """
     tensor = getattr(module, name)
     for other in installed():
@@ -88,13 +88,16 @@ def check_ties(module: nn.Module, name: str) -> None:
                 "Register the parametrizations of the other: `register_parametrization(module, "
                 f"{name!r}, other.parametrizations.{other.tensor_name})`."
             )
+    own = (private.parameters(module), private.buffers(module))
+    aliases = [key for group in own for key, item in group.items() if item is tensor]
     del tensor  # or it counts as one more reference
-    if _is_tied(module, name):
-        warnings.warn(
-            f"The tensor {name!r} that becomes parametrized is tied to one of another module, "
-            "which would go on with the unconstrained original. Register the same list there: "
-            f"`register_parametrization(other, name, module.parametrizations.{name})`.",
-            stacklevel=4,
+    if len(aliases) > 1 or _is_tied(module, name):
+        raise ValueError(
+            f"The tensor {name!r} of {type(module).__name__} is tied: another module or another "
+            "name holds it too, and would go on with the original in place of the computed value. "
+            "Untie it, register, and tie the values: `other.name = nn.Parameter(other.name."
+            f"detach().clone())`, then `register_parametrization(other, 'name', module."
+            f"parametrizations.{name})` after the registration here."
         )
 
 
@@ -105,9 +108,16 @@ def _references(module: nn.Module, name: str) -> int:
 def _is_tied(module: nn.Module, name: str) -> bool:
     """Whether another module holds the tensor of this name."""
     # The garbage collector knows, but asking takes tens of milliseconds: ask only if there are
-    # more references than to the tensor of a fresh module.
-    if _references(module, name) <= _references(nn.LayerNorm(1), "weight"):
-        return False
+    # more references than to the tensor of a fresh module. A module that is garbage holds nothing.
+    return (
+        _references(module, name) > _references(nn.LayerNorm(1), "weight")
+        and _is_held(module, name)
+        and gc.collect() >= 0
+        and _is_held(module, name)
+    )
+
+
+def _is_held(module: nn.Module, name: str) -> bool:
     # The lists in use were looked at before, and those out of use compute nothing.
     known = {id(private.parameters(holder)) for holder in (module, *_alive)}
     groups = [

@@ -7,6 +7,7 @@ All other files of the package take these names from here.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
+from torch.nn.utils import _named_member_accessor
 
 # These are asked at every read of a tensor, where looking up the names would take as long as the
 # answers: they are bound once.
@@ -35,6 +37,8 @@ tracing_state = torch._C._get_tracing_state
 any_autocast = torch._C._is_any_autocast_enabled
 #: As ``asyncio.get_running_loop``, but None where no loop runs.
 running_loop = asyncio._get_running_loop
+
+_SWAPS = {_named_member_accessor.swap_tensor.__code__, _named_member_accessor.set_tensor.__code__}
 
 #: What in-place writes count up, in a tensor and all its views; inference tensors have none.
 version = attrgetter("_version")
@@ -116,6 +120,18 @@ def place() -> tuple[object, ...]:
         saved_tensors_hooks(True),
         tracing_state() is None,
     )
+
+
+def in_functional_call() -> bool:
+    """Whether the assignment that runs is one of ``torch.func.functional_call``.
+
+    It swaps a tensor in for the length of a call, and back: a loan, where an assignment is a gift.
+    To be asked by the setter of a property.
+    """
+    frame = sys._getframe(2)
+    while "setattr" in frame.f_code.co_name and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code in _SWAPS
 
 
 def transformed() -> bool:

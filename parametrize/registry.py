@@ -7,9 +7,8 @@ from contextlib import suppress
 import torch
 import torch.nn.utils.parametrize as peer
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from torchmanifold.parametrize import ownership, private, recurrent
+from torchmanifold.parametrize import hosts, ownership, private, recurrent
 from torchmanifold.parametrize.chain import ParametrizationList, chains
 from torchmanifold.parametrize.checkpoint import present_value
 from torchmanifold.parametrize.checks import check_link, is_close
@@ -65,6 +64,7 @@ def register_parametrization(
         >>> bool((layer.weight == layer.weight.mT).all())
         True
     """
+    hosts.check_map(module, parametrization)
     if isinstance(parametrization, ParametrizationList):
         return _tie(module, tensor_name, parametrization)
     if _is_of_torch(module):
@@ -75,7 +75,9 @@ def register_parametrization(
         if is_parametrized(module, tensor_name):
             _append(chains(module)[tensor_name], parametrization, unsafe)
         elif _has(module, tensor_name):
-            original = _tensor_to_parametrize(module, tensor_name)
+            hosts.check_tensor(module, tensor_name)
+            ownership.check_ties(module, tensor_name)
+            original = getattr(module, tensor_name)
             chain = ParametrizationList([parametrization], original, unsafe=unsafe)
             if tensor_name in private.non_persistent(module) and chain.is_tensor:
                 chain.register_buffer("original", original, persistent=False)
@@ -212,6 +214,7 @@ def transfer_parametrizations_and_params(
     sources = chains(from_module)
     for name in list(sources) if tensor_name is None else [tensor_name]:
         source, links = sources[name], sources[name].links()
+        hosts.check_map(to_module, source)
         if is_parametrized(to_module, name):
             links = [*chains(to_module)[name].links(), *links]
             uninstall(to_module, name)
@@ -227,16 +230,6 @@ def _has(module: nn.Module, name: str) -> bool:
 def _is_of_torch(module: nn.Module) -> bool:
     """Whether torch's own layer made the class of ``module``, which then has to go on with it."""
     return is_parametrized(module) and not is_ours(module)
-
-
-def _tensor_to_parametrize(module: nn.Module, name: str) -> Tensor:
-    if is_lazy(getattr(module, name)):
-        raise ValueError(
-            f"The tensor {name!r} of {type(module).__name__} is not initialized yet. Run the "
-            "module once, so that its lazy tensors get their shapes, and register then."
-        )
-    ownership.check_ties(module, name)
-    return getattr(module, name)
 
 
 def _tie(module: nn.Module, name: str, chain: ParametrizationList) -> nn.Module:

@@ -18,18 +18,19 @@ class Watch:
     Copies and pickles of it are empty: a copied module has handed out no value yet.
     """
 
-    __slots__ = ("last",)
+    __slots__ = ("last", "frozen")
 
     def __init__(self) -> None:
         # One tuple, so that threads which share a module see all of it or nothing.
         self.last: tuple[Tensor, int, int] | None = None
+        self.frozen: Tensor | None = None
 
     def __reduce__(self) -> tuple[type[Watch], tuple[()]]:
         return Watch, ()
 
     def set(self, value: Tensor) -> None:
         """Watch ``value`` from now on."""
-        self.last = None
+        self.last = self.frozen = None
         if (
             type(value) is Tensor
             and value.layout is torch.strided
@@ -40,14 +41,22 @@ class Watch:
             alias.data = _empty(value.dtype, value.device)
             viewed = private.viewed(value)
             self.last = alias, version(value), id(value if viewed is None else viewed)
+            # An alias has a flag of its own, so that the value of frozen tensors has to be kept.
+            # While gradients are recorded, so it would be by the layers before it.
+            if not value.requires_grad and torch.is_grad_enabled():
+                self.frozen = value
 
     def share(self, other: Watch) -> None:
         """Watch what ``other`` watches: another part of the same tensor, with one counter."""
-        self.last = other.last
+        self.last, self.frozen = other.last, other.frozen
 
     def clear(self) -> None:
         """Watch nothing."""
-        self.last = None
+        self.last = self.frozen = None
+
+    def thawed(self) -> bool:
+        """Whether the value had no gradient, and was told to require one."""
+        return self.frozen is not None and self.frozen.requires_grad
 
     def written(self, module: nn.Module) -> bool:
         """Whether the value was written, and is not a view of a tensor of ``module``."""

@@ -95,10 +95,15 @@ def test_tied_weights_cannot_get_two_values(library):
     encoder, decoder = nn.Linear(3, 3), nn.Linear(3, 3)
     decoder.weight = encoder.weight
     if library is parametrize:
-        with pytest.warns(UserWarning, match="tied to one of another module"):
+        with pytest.raises(ValueError, match="is tied: another module"):
             library.register_parametrization(encoder, "weight", Skew())
+        assert not library.is_parametrized(encoder) and decoder.weight is encoder.weight
+        decoder.weight = nn.Parameter(decoder.weight.detach().clone())
+        library.register_parametrization(encoder, "weight", Skew())
+        other = nn.Linear(3, 3)
+        other.weight = encoder.parametrizations.weight.original
         with pytest.raises(ValueError, match="tied tensors must share one value"):
-            library.register_parametrization(decoder, "weight", Shifted(torch.ones(3, 3)))
+            library.register_parametrization(other, "weight", Shifted(torch.ones(3, 3)))
         library.register_parametrization(decoder, "weight", encoder.parametrizations.weight)
         assert torch.equal(encoder.weight, decoder.weight)
         with library.cached():
@@ -107,6 +112,21 @@ def test_tied_weights_cannot_get_two_values(library):
         library.register_parametrization(encoder, "weight", Skew())
         library.register_parametrization(decoder, "weight", nn.Softplus())
         assert not torch.equal(encoder.weight, decoder.weight)
+
+
+def test_two_names_of_one_tensor_cannot_get_two_values():
+    layer = nn.Linear(3, 3)
+    layer.again = layer.weight
+    with pytest.raises(ValueError, match="another name holds it too"):
+        parametrize.register_parametrization(layer, "weight", Skew())
+    assert layer.again is layer.weight
+
+
+def test_a_module_that_is_garbage_holds_no_tensor():
+    layer, gone = nn.Linear(3, 3), nn.Linear(3, 3)
+    gone.weight, gone.me = layer.weight, [gone]
+    del gone
+    parametrize.register_parametrization(layer, "weight", Skew())
 
 
 IN_PLACE = {
