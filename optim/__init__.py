@@ -1,6 +1,7 @@
 """Optimizers that keep weights on their manifolds."""
 
 from torchmanifold.optim.adam import RiemannianAdam
+from torchmanifold.optim.clipping import clip_grad_norm_
 from torchmanifold.optim.groups import param_groups
 from torchmanifold.optim.landing import Landing
 from torchmanifold.optim.rmsprop import RiemannianRMSprop
@@ -12,6 +13,7 @@ __all__ = [
     "RiemannianAdam",
     "RiemannianRMSprop",
     "RiemannianSGD",
+    "clip_grad_norm_",
     "param_groups",
     "rebase_every",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -17,7 +18,11 @@ __all__ = ["rebase_", "rebase_every"]
 
 
 # What optimizers keep of first moments: tangent vectors, in the coordinates of `v`.
-_FIRST_MOMENTS = ("momentum_buffer", "exp_avg", "grad_avg")
+_FIRST_MOMENTS = ("momentum_buffer", "exp_avg", "grad_avg", "prev")
+# Points: they have no coordinates at another base, where the retraction has no inverse.
+_POINTS = ("ax",)
+# What has the shape of a weight and no direction.
+_SIZES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta", "exp_inf", "step_size")
 
 
 @torch.no_grad()
@@ -33,6 +38,11 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         module: a module, searched with its children; changed in place and returned.
         optimizer: an optimizer that holds the coordinates, if its state is to be carried.
 
+    Raises:
+        ValueError: if a trivialization does not come first among the maps of its weight, if the
+            optimizer holds no coordinates of the model, or if it keeps points in its state, as
+            ASGD keeps an average. Nothing is changed then.
+
     Source: Lezcano-Casado 2019, algorithm 1 (dynamic trivializations).
 
     Example:
@@ -44,26 +54,70 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         >>> bool((layer.parametrizations.weight.original == 0).all())
         True
     """
-    for parametrizations in module.modules():
-        if not isinstance(parametrizations, ParametrizationList):
-            continue
-        trivialization = parametrizations[0]
-        if not isinstance(trivialization, Trivialization):
-            continue
-        v, M = parametrizations.original, trivialization.manifold
+    chains = _chains(module)
+    if optimizer is not None:
+        _check_optimizer("rebase_", chains, optimizer)
+    for parametrizations in chains:
+        trivialization, v = parametrizations[0], parametrizations.original
+        M = trivialization.manifold
         old = trivialization.base.clone()
         # By the retraction itself: what is shorter need not mend the rounding of the base.
         moved = in_full_precision(M.coordinates, old, whole(v))
         new = in_full_precision(M.retract, old, moved)
         state = optimizer.state.get(v, {}) if optimizer is not None else {}
-        for name in _FIRST_MOMENTS:
-            moment = state.get(name)
-            if isinstance(moment, Tensor) and moment.shape == v.shape:
+        for name, moment in state.items():
+            if not isinstance(moment, Tensor) or moment.shape != v.shape:
+                continue
+            if name in _FIRST_MOMENTS:
                 carried = M.carry(old, new, M.coordinates(old, whole(moment)))
                 write(moment, M.inverse_coordinates(new, carried))
+            # The curvature pairs of L-BFGS are approximations anyway, and are soon replaced.
+            elif name not in _SIZES and not isinstance(optimizer, torch.optim.LBFGS):
+                warnings.warn(
+                    f"rebase_: the state {name!r} of {type(optimizer).__name__} stays as it is, in "
+                    f"the coordinates of the old base; if it is a vector or a point, it is wrong "
+                    f"from now on",
+                    stacklevel=2,
+                )
         trivialization.base.copy_(new)
         v.zero_()
     return module
+
+
+def _chains(module: nn.Module) -> list[Any]:
+    """The parametrizations of `module` that begin with a trivialization."""
+    chains = []
+    for parametrizations in module.modules():
+        if isinstance(parametrizations, ParametrizationList):
+            where = [i for i, m in enumerate(parametrizations) if isinstance(m, Trivialization)]
+            if where and where[0] > 0:
+                raise ValueError(
+                    f"rebase_: a {type(parametrizations[0]).__name__} comes before the "
+                    f"trivialization of a weight on {parametrizations[where[0]].manifold!r}, so "
+                    f"its coordinates are computed and cannot be reset; constrain the weight first"
+                )
+            if where:
+                chains.append(parametrizations)
+    return chains
+
+
+def _check_optimizer(caller: str, chains: list[Any], optimizer: Optimizer) -> None:
+    """Refuse an optimizer whose state has points, or that moves no coordinates."""
+    kind = type(optimizer).__name__
+    ours = {id(parametrizations.original) for parametrizations in chains}
+    held = [p for g in optimizer.param_groups for p in g["params"] if id(p) in ours]
+    if not held:
+        raise ValueError(
+            f"{caller}: this {kind} holds none of the coordinates of the model; build it of the "
+            f"parameters that the model has now, after constrain"
+        )
+    if isinstance(optimizer, torch.optim.ASGD) or any(
+        name in _POINTS for p in held for name in optimizer.state.get(p, ())
+    ):
+        raise ValueError(
+            f"{caller}: {kind} keeps an average of coordinates, which mean nothing once the base "
+            f"has moved; average the weights by tm.average_, under another optimizer"
+        )
 
 
 _COUNT = "steps_since_rebase"
@@ -99,9 +153,13 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
     Returns:
         A handle; its `remove()` ends the rebasing.
 
+    L-BFGS converges with `steps=1`: the weights of one call of `step` share their coordinates,
+    in which it has made up to `max_iter` iterations.
+
     Raises:
-        ValueError: if `steps` is no positive integer, if the model has no trivialization, or if
-            the optimizer is already rebased.
+        ValueError: if `steps` is no positive integer, if the model has no trivialization or one
+            that does not come first among the maps of its weight, if the optimizer is already
+            rebased, holds no coordinates of the model, or keeps points in its state, as ASGD does.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -114,7 +172,8 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"rebase_every: steps must be a positive integer, got {steps!r}")
-    if not any(isinstance(module, Trivialization) for module in model.modules()):
+    chains = _chains(model)
+    if not chains:
         raise ValueError(
             f"rebase_every: {type(model).__name__} has no weight constrained with "
             f'how="parametrized", so there is no base to move'
@@ -124,4 +183,5 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
             f"rebase_every: this {type(optimizer).__name__} is rebased already; remove the first "
             f"handle, or put the models in one nn.ModuleList"
         )
+    _check_optimizer("rebase_every", chains, optimizer)
     return optimizer.register_step_post_hook(_Rebase(model, steps))

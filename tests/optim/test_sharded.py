@@ -151,6 +151,16 @@ def weights_written_to_after_sharding_are_refused(rank, world):
     feed(net, optimizer, 1)
 
 
+def clipping_is_that_of_one_process(rank, world):
+    alone, together = Net(), sharded(Net())
+    for net in (alone, together):
+        feed(net, SGD(net, lr=0.1), 1)
+    totals = [tm.optim.clip_grad_norm_(net, 0.1) for net in (alone, together)]
+    assert torch.allclose(*totals, rtol=1e-12) and totals[0] > 0.1
+    for p, q in zip(alone.parameters(), together.parameters(), strict=True):
+        assert torch.allclose(p.grad, whole(q.grad), rtol=1e-12)
+
+
 def each_process_moves_its_share(rank, world):
     net = sharded(Net())
     moved = []
@@ -335,6 +345,7 @@ CHECKS = [
     training_is_that_of_one_process,
     sharded_by_columns,
     weights_written_to_after_sharding_are_refused,
+    clipping_is_that_of_one_process,
     each_process_moves_its_share,
     state_is_sharded_and_a_run_goes_on,
     nothing_is_euclidean,
