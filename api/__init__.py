@@ -43,6 +43,7 @@ from torchmanifold.manifolds import (
     Transposed,
     check_gradient,
     check_hessian,
+    check_manifold,
     check_retraction,
     maps,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "average_",
     "check_gradient",
     "check_hessian",
+    "check_manifold",
     "check_retraction",
     "constrain",
     "is_constrained",

@@ -29,6 +29,7 @@ from torchmanifold.manifolds.geometry import (
     check_hessian,
     check_retraction,
 )
+from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.skew_symmetric import SkewSymmetric
 from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
@@ -51,6 +52,7 @@ __all__ = [
     "Grassmann",
     "LogEuclidean",
     "Manifold",
+    "ManifoldCheck",
     "Metric",
     "MetricRule",
     "NewtonSchulz",
@@ -70,6 +72,7 @@ __all__ = [
     "Transposed",
     "check_gradient",
     "check_hessian",
+    "check_manifold",
     "check_retraction",
     "maps",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,8 +19,11 @@ from torchmanifold.manifolds.geometry import (
     MetricRule,
     Retraction,
     RetractionRule,
+    guarded,
+    is_complex,
     straight,
 )
+from torchmanifold.manifolds.linalg import event_sum
 
 __all__ = ["Euclidean"]
 
@@ -43,6 +46,7 @@ class Euclidean(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = Exp()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {EuclideanMetric: FLAT}
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {Exp: straight}
 
@@ -53,32 +57,30 @@ class Euclidean(Manifold):
 
     def residual(self, x: Tensor) -> Tensor:
         """Zero: nothing is constrained."""
-        return torch.zeros_like(self.sum(x), dtype=torch.float64)
+        return torch.zeros_like(event_sum(x, self.ndim), dtype=torch.float64)
 
     def project(self, z: Tensor) -> Tensor:
         """`z` itself."""
         return z
 
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z` itself."""
         return z
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """Independent standard normal entries (the space is not compact)."""
-        self.dim(shape)
-        return torch.randn(*shape, generator=generator, dtype=dtype, device=device)
+    def sample(self, z: Tensor) -> Tensor:
+        """`z` itself (the space is not compact)."""
+        return z
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """The number of entries."""
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a tensor of fewer dimensions."""
         if len(shape) < self.ndim:
             raise ValueError(
                 f"Euclidean(ndim={self.ndim}): a point has {self.ndim} dimensions, got the shape "
                 f"{tuple(shape)}; use Euclidean(ndim={len(shape)})"
             )
-        return math.prod(shape[len(shape) - self.ndim :])
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """The number of entries, and twice as many of complex tensors."""
+        self.check_shape(shape)
+        return math.prod(shape[len(shape) - self.ndim :]) * (2 if is_complex(dtype) else 1)

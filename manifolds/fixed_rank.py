@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from torchmanifold.manifolds.geometry import (
     Projection,
     Retraction,
     RetractionRule,
+    guarded,
+    is_complex,
 )
 from torchmanifold.manifolds.linalg import in_working_precision, relative, svd
 
@@ -33,15 +35,13 @@ def _truncate(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
     return maps.truncate(x + v, M.rank)
 
 
-def _hessian(M: FixedRank, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+def _weingarten(M: FixedRank, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
     # Vandereycken, SIAM J. Optim. 23, 2013, section 2.3.
     left, s, right = _svd(x, M.rank)
     core = left.mH @ v @ right
     left_part, right_part = v @ right - left @ core, v.mH @ left - right @ core.mH
-    normal = egrad - M.tangent(x, egrad)
-    curved = (normal @ right_part / s[..., None, :]) @ right.mH
-    curved = curved + left @ (normal.mH @ left_part / s[..., None, :]).mH
-    return M.tangent(x, ehess) + curved
+    curved = (w @ right_part / s[..., None, :]) @ right.mH
+    return curved + left @ (w.mH @ left_part / s[..., None, :]).mH
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ class FixedRank(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = Projection()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_hessian)
+        EuclideanMetric: MetricRule(weingarten=_weingarten)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Projection: RetractionRule(_truncate, {EuclideanMetric: 2})
@@ -97,40 +98,35 @@ class FixedRank(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The truncated singular value decomposition."""
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         u, s, v = _svd(z, self.rank)
         eps = torch.finfo(z.dtype).eps
         floor = torch.where(s[..., :1] > 0, max(z.shape[-2:]) * eps * s[..., :1], eps)
         return (u * torch.maximum(s, floor)[..., None, :]) @ v.mH
 
-    @in_working_precision
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`u u'z + z v v' - u u'z v v'`."""
         left, _, right = _svd(x, self.rank)
         rows = left @ (left.mH @ z)
         return rows + (z - rows) @ right @ right.mH
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """A product of two standard normal factors over `sqrt(rank)` (not a compact space)."""
-        self.dim(shape)
-        *batch, n, p = shape
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
+        """The truncated singular value decomposition of `z` (the manifold is not compact)."""
+        u, s, v = _svd(z, self.rank)
+        return (u * s[..., None, :]) @ v.mH
 
-        def normal(*size: int) -> Tensor:
-            return torch.randn(*size, generator=generator, dtype=dtype, device=device)
-
-        return normal(*batch, n, self.rank) @ normal(*batch, self.rank, p) / self.rank**0.5
-
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`(n + p - rank) rank`."""
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a matrix with a side shorter than the rank."""
         if len(shape) < 2 or min(shape[-2:]) < self.rank:
             raise ValueError(
                 f"FixedRank({self.rank}): a point has both sides at least {self.rank}, got the "
                 f"shape {tuple(shape)}; choose a rank of at most {min(shape[-2:], default=0)}"
             )
-        return (shape[-2] + shape[-1] - self.rank) * self.rank
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`(n + p - rank) rank`, and twice as many of complex matrices."""
+        self.check_shape(shape)
+        degrees = (shape[-2] + shape[-1] - self.rank) * self.rank
+        return 2 * degrees if is_complex(dtype) else degrees

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,10 +21,12 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
-    embedded_hessian,
+    guarded,
+    is_complex,
     nearest_orthonormal,
     newton_schulz,
     polar,
+    weingarten,
 )
 from torchmanifold.manifolds.linalg import gram_residual, in_working_precision, inverse, polish
 
@@ -118,9 +120,10 @@ class Grassmann(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = Polar()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_exp, log=_log, dist=_dist)
+        EuclideanMetric: MetricRule(weingarten=weingarten, exp=_exp, log=_log, dist=_dist)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Polar: RetractionRule(polar, {EuclideanMetric: 2}, _inverse_polar),
@@ -135,31 +138,29 @@ class Grassmann(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest basis, of the subspace that `z` spans."""
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 
-    @in_working_precision
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - x x'z`."""
         return _normal(x, z)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """A uniform subspace: the span of a standard normal matrix."""
-        self.dim(shape)
-        return maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+        return maps.qr(z)
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`p (n - p)`."""
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a wide or square matrix."""
         if len(shape) < 2 or shape[-2] <= shape[-1]:
             raise ValueError(
                 f"Grassmann: a point is a basis of fewer columns than rows, got the shape "
                 f"{tuple(shape)}; a wide matrix is a point of Transposed(Grassmann())"
             )
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`p (n - p)`, and twice as many of complex matrices."""
+        self.check_shape(shape)
         n, p = shape[-2:]
-        return p * (n - p)
+        return p * (n - p) * (2 if is_complex(dtype) else 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from torchmanifold.manifolds.geometry import (
     MetricRule,
     Retraction,
     RetractionRule,
-    square_side,
+    guarded,
+    is_complex,
+    require_square,
     straight,
 )
 from torchmanifold.manifolds.linalg import in_working_precision, relative, skew, sym
@@ -42,6 +44,7 @@ class SkewSymmetric(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = Exp()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {EuclideanMetric: FLAT}
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {Exp: straight}
@@ -55,22 +58,22 @@ class SkewSymmetric(Manifold):
         """The skew-symmetric part."""
         return skew(z)
 
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """The skew-symmetric part of `z`."""
         return skew(z)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """The skew-symmetric part of a standard normal matrix (the space is not compact)."""
-        self.dim(shape)
-        return skew(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+        return skew(z)
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`n (n - 1) / 2`."""
-        n = square_side("SkewSymmetric", shape)
-        return n * (n - 1) // 2
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse what is not square."""
+        require_square("SkewSymmetric", shape)
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n (n - 1) / 2`, and `n^2` of complex (skew-Hermitian) matrices."""
+        self.check_shape(shape)
+        n = shape[-1]
+        return n * n if is_complex(dtype) else n * (n - 1) // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -25,9 +25,11 @@ from torchmanifold.manifolds.geometry import (
     Quadratic,
     Retraction,
     RetractionRule,
-    square_side,
+    guarded,
+    is_complex,
+    require_square,
 )
-from torchmanifold.manifolds.linalg import cholesky, relative, sym
+from torchmanifold.manifolds.linalg import cholesky, in_working_precision, relative, sym
 
 __all__ = ["SymmetricPositiveDefinite"]
 
@@ -88,6 +90,7 @@ class SymmetricPositiveDefinite(Manifold):
     metric: Metric = AffineInvariant()
     retraction: Retraction = Exp()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         AffineInvariant: AFFINE_INVARIANT,
@@ -116,7 +119,7 @@ class SymmetricPositiveDefinite(Manifold):
         Raises:
             TypeError: in half precision, whose rounding makes matrices indefinite.
         """
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         if z.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(
                 f"SymmetricPositiveDefinite: {z.dtype} has too few digits to keep a matrix "
@@ -124,26 +127,25 @@ class SymmetricPositiveDefinite(Manifold):
             )
         return _lift(z, torch.finfo(z.dtype).eps)
 
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """The symmetric part of `z`."""
         return sym(z)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """The exponential of the symmetric part of a normal matrix of variance `1/n`."""
-        n = square_side("SymmetricPositiveDefinite", shape)
-        z = torch.randn(*shape, generator=generator, dtype=dtype, device=device)
-        return sym(maps.spd_exp(sym(z) / max(n, 1) ** 0.5))
+        return sym(maps.spd_exp(sym(z) / max(z.shape[-1], 1) ** 0.5))
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`n (n + 1) / 2`."""
-        n = square_side("SymmetricPositiveDefinite", shape)
-        return n * (n + 1) // 2
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse what is not square."""
+        require_square("SymmetricPositiveDefinite", shape)
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n (n + 1) / 2`, and `n^2` of complex matrices."""
+        self.check_shape(shape)
+        n = shape[-1]
+        return n * n if is_complex(dtype) else n * (n + 1) // 2
 
 
 def _lift(z: Tensor, eps: float) -> Tensor:

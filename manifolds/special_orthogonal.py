@@ -22,11 +22,12 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
-    embedded_hessian,
+    guarded,
     newton_schulz,
     polar,
     qr,
-    square_side,
+    require_square,
+    weingarten,
 )
 from torchmanifold.manifolds.linalg import (
     determinant_sign,
@@ -136,7 +137,7 @@ class SpecialOrthogonal(Manifold):
         EuclideanMetric: MetricRule(
             coordinates=_coordinates,
             inverse_coordinates=_inverse_coordinates,
-            hessian=embedded_hessian,
+            weingarten=weingarten,
             exp=_exp,
             log=_log,
             dist=_dist,
@@ -169,35 +170,34 @@ class SpecialOrthogonal(Manifold):
 
         Source: Kabsch 1976; Umeyama 1991.
         """
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         _require_real(z)
         u, _, vh = svd(z)
         sign = determinant_sign(u @ vh)
         return newton_schulz_step(_flip(u, sign) @ vh)
 
-    @in_working_precision
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`x skew(x'z)`."""
         return x @ skew(x.mH @ z)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """Uniform (Haar) on the group.
 
         Source: Mezzadri, How to generate random matrices from the classical compact groups, 2007.
         """
-        self.dim(shape)
-        q = maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+        q = maps.qr(z)
         return _flip(q, determinant_sign(q))
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`n (n - 1) / 2`."""
-        n = square_side(
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse what is not square."""
+        require_square(
             "SpecialOrthogonal", shape, "; matrices of another shape may be points of Stiefel()"
         )
-        return n * (n - 1) // 2
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n (n - 1) / 2`."""
+        self.check_dtype(dtype)
+        self.check_shape(shape)
+        return shape[-1] * (shape[-1] - 1) // 2

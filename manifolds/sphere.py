@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +19,10 @@ from torchmanifold.manifolds.geometry import (
     Projection,
     Retraction,
     RetractionRule,
+    guarded,
+    is_complex,
 )
-from torchmanifold.manifolds.linalg import in_working_precision
+from torchmanifold.manifolds.linalg import event_sum, in_working_precision
 
 __all__ = ["Sphere"]
 
@@ -79,8 +82,21 @@ def _dist(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return 2 * torch.atan2(chord, other)
 
 
-def _hessian(manifold: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    return manifold.tangent(x, ehess) - _dot(x, egrad) * v
+def _weingarten(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    return -_dot(x, w) * v
+
+
+def _transport(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    # The part of w along v turns with the velocity; all else stays.
+    square = _dot(v, v)
+    cos, sinc = _cos_sinc(square)
+    # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2
+    half = _cos_sinc(square / 4)[1]
+    return w - _dot(v, w) * (sinc * x + half.square() / 2 * v)
+
+
+def _radius(manifold: Manifold, shape: tuple[int, ...]) -> float:
+    return math.pi
 
 
 def _nearest(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -111,9 +127,17 @@ class Sphere(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = Projection()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 1
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=_hessian, exp=_exp, log=_log, dist=_dist)
+        EuclideanMetric: MetricRule(
+            weingarten=_weingarten,
+            exp=_exp,
+            log=_log,
+            dist=_dist,
+            parallel_transport=_transport,
+            injectivity_radius=_radius,
+        )
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Projection: RetractionRule(_nearest, {EuclideanMetric: 2}, _inverse_nearest),
@@ -123,7 +147,7 @@ class Sphere(Manifold):
     def residual(self, x: Tensor) -> Tensor:
         """`| ||x||^2 - 1 |`, evaluated in float64."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        return (self.sum(wide.conj() * wide) - 1).abs()
+        return (event_sum(wide.conj() * wide, 1) - 1).abs()
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
@@ -132,24 +156,22 @@ class Sphere(Manifold):
         first[..., 0] = 1
         return _unit(torch.where((z == 0).all(-1, keepdim=True), first, z))
 
-    @in_working_precision
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - <x, z> x`."""
         return z - _dot(x, z) * x
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """Uniform on the sphere."""
-        self.dim(shape)
-        return self.project(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+        return _unit(z)
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`n - 1`."""
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a number."""
         if len(shape) < 1 or shape[-1] < 1:
             raise ValueError(f"Sphere: a point is a vector, got the shape {tuple(shape)}")
-        return shape[-1] - 1
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n - 1`, and `2 n - 1` of complex vectors."""
+        self.check_shape(shape)
+        return shape[-1] * (2 if is_complex(dtype) else 1) - 1

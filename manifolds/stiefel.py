@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,11 +24,13 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
-    embedded_hessian,
+    guarded,
+    is_complex,
     nearest_orthonormal,
     newton_schulz,
     polar,
     qr,
+    weingarten,
 )
 from torchmanifold.manifolds.linalg import (
     add_product,
@@ -118,9 +120,10 @@ class Stiefel(Manifold):
     metric: Metric = EuclideanMetric()
     retraction: Retraction = QR()
 
+    numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(hessian=embedded_hessian, exp=_embedded_exp),
+        EuclideanMetric: MetricRule(weingarten=weingarten, exp=_embedded_exp),
         Canonical: MetricRule(
             inner=_canonical_inner,
             gradient=_canonical_gradient,
@@ -150,35 +153,33 @@ class Stiefel(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 
-    @in_working_precision
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - x sym(x'z)`."""
         s = x.mH @ z
         return add_product(z, x, s + s.mH, alpha=-0.5)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
         """Uniform: the Q factor, with positive diagonal in R, of a standard normal matrix.
 
         Source: Mezzadri, How to generate random matrices from the classical compact groups, 2007.
         """
-        self.dim(shape)
-        return maps.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device))
+        return maps.qr(z)
 
-    def dim(self, shape: tuple[int, ...]) -> int:
-        """`n p - p (p + 1) / 2`."""
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a wide matrix."""
         if len(shape) < 2 or shape[-2] < shape[-1]:
             raise ValueError(
                 f"Stiefel: a point has at least as many rows as columns, got the shape "
                 f"{tuple(shape)}; a wide matrix is a point of Transposed(Stiefel())"
             )
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n p - p (p + 1) / 2`, and `2 n p - p^2` of complex matrices."""
+        self.check_shape(shape)
         n, p = shape[-2:]
-        return n * p - p * (p + 1) // 2
+        return 2 * n * p - p * p if is_complex(dtype) else n * p - p * (p + 1) // 2

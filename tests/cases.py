@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torchmanifold as tm
+from torchmanifold.manifolds.geometry.invariants import Reads
+
+ALL: tuple[Reads, ...] = ("manifold", "metric", "retraction")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Case:
     """
 
     manifold: tm.Manifold
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[Any, ...]
     complex: bool = False
 
 
@@ -40,6 +44,15 @@ CASES = (
     Case(tm.Blocks(tm.SpecialOrthogonal(), 3), ((9, 3),)),
     Case(tm.Transposed(tm.Stiefel()), ((3, 6),)),
     Case(tm.Flattened(tm.Transposed(tm.Stiefel()), ndim=4), ((4, 2, 2, 2),)),
+)
+
+# Points of several tensors; of these the invariants alone are tried.
+PRODUCTS = (
+    Case(tm.Product(tm.Stiefel(), tm.Sphere()), (((4, 2), (3,)),), complex=True),
+    Case(
+        tm.Product(a=tm.SpecialOrthogonal(), b=tm.Product(tm.Euclidean(ndim=1), tm.Sphere())),
+        ({"a": (3, 3), "b": ((2,), (3,))},),
+    ),
 )
 
 
@@ -63,6 +76,27 @@ def every() -> list[tuple[tm.Manifold, tuple[int, ...]]]:
         for manifold in variants(case.manifold)
         for shape in case.shapes
     ]
+
+
+def distinct() -> list[tuple[tm.Manifold, Any, tuple[Reads, ...]]]:
+    """All variants on the first of their shapes, and one on the others.
+
+    Each comes with the choices whose invariants are not yet tried: an invariant that reads the
+    manifold alone says the same of all its metrics and retractions.
+    """
+    rows: list[tuple[tm.Manifold, Any, tuple[Reads, ...]]] = []
+    for case in CASES:
+        tried: set[tm.Metric] = set()
+        for manifold in variants(case.manifold):
+            reads: tuple[Reads, ...] = ("retraction",)
+            if manifold.metric not in tried:
+                reads = ("metric", *reads)
+            if not tried:
+                reads = ("manifold", *reads)
+            tried.add(manifold.metric)
+            rows.append((manifold, case.shapes[0], reads))
+        rows += [(case.manifold, shape, ALL) for shape in case.shapes[1:]]
+    return rows + [(case.manifold, shape, ALL) for case in PRODUCTS for shape in case.shapes]
 
 
 def label(value: object) -> str | None:

@@ -19,12 +19,13 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
     """Refuse what can be no point of the manifold: no real or complex numbers, NaN, a wrong shape.
 
     Raises:
-        TypeError: if the dtype is an integer or boolean one.
+        TypeError: if the dtype is an integer or boolean one, or complex where points are real.
         ValueError: for NaN and infinities, and for shapes that no point has.
     """
     if not (x.is_floating_point() or x.is_complex()):
         raise TypeError(f"{name}: expected a floating point tensor, got {x.dtype}")
-    manifold.dim(tuple(x.shape))
+    manifold.check_dtype(x.dtype)
+    manifold.check_shape(tuple(x.shape))
     if x.is_meta:  # no values yet: those that are loaded later are what they are
         return
     bad = int((~torch.isfinite(x)).sum())

@@ -70,6 +70,11 @@ def constrain(
         raise ValueError(f'constrain: how must be "parametrized" or "riemannian", got {how!r}')
     if not isinstance(manifold, Manifold):
         raise TypeError(f"constrain: manifold must be one such as Stiefel(), got {manifold!r}")
+    if not isinstance(manifold.event_ndim, int):
+        raise TypeError(
+            f"constrain: a weight is one tensor, and a point of {manifold!r} is not; constrain each "
+            f"weight on its own factor, or pass a tuple or dict of parameters to place_"
+        )
     plan = []
     for name in _names(module, tensor_name):
         where = f"constrain: {name!r} of {type(module).__name__}"
@@ -88,7 +93,7 @@ def constrain(
             raise ValueError(f"{where} is sharded already; constrain it before fully_shard")
         try:
             fitted = _fit(module, name, manifold, weight, blocks, flatten)
-            fitted.dim(tuple(weight.shape))
+            fitted.check_shape(tuple(weight.shape))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         check_tensor(fitted, where, weight)
@@ -177,11 +182,11 @@ def _turn(manifold: Manifold, shape: tuple[int, ...]) -> Manifold:
     if manifold.event_ndim != 2 or len(shape) < 2 or shape[-2] >= shape[-1]:
         return manifold
     try:
-        manifold.dim(shape)
+        manifold.check_shape(shape)
     except ValueError:
         turned = Transposed(manifold)
         try:
-            turned.dim(shape)
+            turned.check_shape(shape)
         except ValueError:
             return manifold  # its own message is the one that helps
         return turned

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds import Manifold
+from torchmanifold.manifolds import Manifold, Product
 from torchmanifold.weights.checks import check_tensor
 from torchmanifold.weights.record import Placement, manifold_of, place
 from torchmanifold.weights.sharding import is_sharded
@@ -14,7 +16,7 @@ __all__ = ["place_"]
 
 
 @torch.no_grad()
-def place_(parameter: Tensor, manifold: Manifold) -> Tensor:
+def place_(parameter: Any, manifold: Manifold) -> Any:
     """Put a bare parameter on a manifold, at the nearest point to its value.
 
     An optimizer of `tm.optim` then keeps it there; any other raises at its first step. A weight
@@ -22,15 +24,16 @@ def place_(parameter: Tensor, manifold: Manifold) -> Tensor:
     which the mark that `place_` leaves on the tensor does not.
 
     Args:
-        parameter: a leaf tensor of shape `(*batch, *event)`; changed in place and returned.
+        parameter: a leaf tensor of shape `(*batch, *event)`, or a tuple or dict of them for a
+            product; changed in place and returned.
         manifold: where it shall lie.
 
     Returns:
         The parameter.
 
     Raises:
-        TypeError: if `manifold` is no manifold, or `parameter` no tensor of real or complex
-            numbers.
+        TypeError: if `manifold` is no manifold, or `parameter` no tensor of the numbers that its
+            points are made of.
         ValueError: if its shape or values cannot be projected, if it was computed from other
             tensors, if it is sharded, or if it is on another manifold. It is left as it was then.
 
@@ -45,6 +48,28 @@ def place_(parameter: Tensor, manifold: Manifold) -> Tensor:
     """
     if not isinstance(manifold, Manifold):
         raise TypeError(f"place_: manifold must be one such as Stiefel(), got {manifold!r}")
+    pairs = _pairs(parameter, manifold)
+    for tensor, factor in pairs:
+        _check(tensor, factor)
+    points = [None if p.is_meta else factor.project(p) for p, factor in pairs]
+    for (tensor, factor), point in zip(pairs, points, strict=True):
+        if point is not None:
+            tensor.copy_(point)
+        tensor.grad = None
+        if manifold_of(tensor) is None:
+            place(tensor, Placement(factor))
+    return parameter
+
+
+def _pairs(parameter: Any, manifold: Manifold) -> list[tuple[Any, Manifold]]:
+    """Each tensor with the factor that it lies on."""
+    if not isinstance(manifold, Product):
+        return [(parameter, manifold)]
+    parts = zip(manifold.taken_apart("place_", parameter), manifold.manifolds, strict=True)
+    return [pair for part, factor in parts for pair in _pairs(part, factor)]
+
+
+def _check(parameter: Any, manifold: Manifold) -> None:
     if not isinstance(parameter, Tensor):
         raise TypeError(f"place_: parameter must be a tensor, got {type(parameter).__name__}")
     where = f"place_: a tensor of shape {tuple(parameter.shape)}"
@@ -56,9 +81,3 @@ def place_(parameter: Tensor, manifold: Manifold) -> Tensor:
     if other not in (None, manifold):
         raise ValueError(f"{where} is on {other!r} already; it cannot be on {manifold!r} as well")
     check_tensor(manifold, where, parameter)
-    if not parameter.is_meta:
-        parameter.copy_(manifold.project(parameter))
-    parameter.grad = None
-    if other is None:
-        place(parameter, Placement(manifold))
-    return parameter

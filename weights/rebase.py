@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from torchmanifold.parametrize import ParametrizationList
 from torchmanifold.weights.sharding import whole, write
-from torchmanifold.weights.trivialization import Trivialization, in_full_precision
+from torchmanifold.weights.trivialization import Trivialization
 
 __all__ = ["rebase_", "rebase_every"]
 
@@ -62,8 +62,8 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         M = trivialization.manifold
         old = trivialization.base.clone()
         # By the retraction itself: what is shorter need not mend the rounding of the base.
-        moved = in_full_precision(M.coordinates, old, whole(v))
-        new = in_full_precision(M.retract, old, moved)
+        moved = M.coordinates(old, whole(v))
+        new = M.retract(old, moved)
         state = optimizer.state.get(v, {}) if optimizer is not None else {}
         for name, moment in state.items():
             if not isinstance(moment, Tensor) or moment.shape != v.shape:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
 from torchmanifold.weights.checks import check_point
 
-__all__ = ["Trivialization", "in_full_precision"]
-
-
-def in_full_precision(f: Callable[[Tensor, Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """`f(x, v)` without autocast: products in half precision would leave the manifold."""
-    if not v.is_meta and torch.is_autocast_enabled(v.device.type):
-        with torch.autocast(v.device.type, enabled=False):
-            return f(x, v)
-    return f(x, v)
+__all__ = ["Trivialization"]
 
 
 class Trivialization(nn.Module):
@@ -56,7 +46,9 @@ class Trivialization(nn.Module):
         """Start at the given point."""
         super().__init__()
         self.manifold = manifold
-        self.register_buffer("base", self._nearest(base).clone())
+        self.register_buffer(
+            "base", self._nearest(base).clone(memory_format=torch.contiguous_format)
+        )
 
     @property
     def config(self) -> Manifold:
@@ -65,7 +57,7 @@ class Trivialization(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """The point at coordinates `v`."""
-        return in_full_precision(self.manifold.trivialize, self.base, v)
+        return self.manifold.trivialize(self.base, v)
 
     @torch.no_grad()
     def right_inverse(self, x: Tensor) -> Tensor:
@@ -80,7 +72,7 @@ class Trivialization(nn.Module):
             if old != new:
                 raise ValueError(f"expected a point with {what} {old}, got {new}")
         self.base.copy_(self._nearest(x))
-        return torch.zeros_like(x)
+        return torch.zeros_like(x, memory_format=torch.contiguous_format)
 
     @torch.no_grad()
     def _nearest(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from torchmanifold.manifolds.geometry.affine_invariant import AFFINE_INVARIANT
 from torchmanifold.manifolds.geometry.bures_wasserstein import BURES_WASSERSTEIN
+from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.geometry.checks import (
     SlopeCheck,
     check_gradient,
@@ -9,6 +10,7 @@ from torchmanifold.manifolds.geometry.checks import (
     check_retraction,
 )
 from torchmanifold.manifolds.geometry.flat import FLAT, straight
+from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.metrics import (
@@ -20,16 +22,15 @@ from torchmanifold.manifolds.geometry.metrics import (
     Metric,
     MetricRule,
     keep_coordinates,
-    projected,
 )
 from torchmanifold.manifolds.geometry.orthonormal import (
-    embedded_hessian,
     nearest_orthonormal,
     newton_schulz,
     polar,
     qr,
+    weingarten,
 )
-from torchmanifold.manifolds.geometry.product import Points, Product
+from torchmanifold.manifolds.geometry.product import Product, ProductMetric, ProductRetraction
 from torchmanifold.manifolds.geometry.retractions import (
     QR,
     Cayley,
@@ -41,10 +42,12 @@ from torchmanifold.manifolds.geometry.retractions import (
     Retraction,
     RetractionRule,
 )
-from torchmanifold.manifolds.geometry.shapes import square_side
+from torchmanifold.manifolds.geometry.shapes import is_complex, require_square
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed
 
 __all__ = [
+    "ManifoldCheck",
+    "check_manifold",
     "AFFINE_INVARIANT",
     "AffineInvariant",
     "BURES_WASSERSTEIN",
@@ -62,9 +65,13 @@ __all__ = [
     "Metric",
     "MetricRule",
     "NewtonSchulz",
-    "Points",
     "Polar",
     "Product",
+    "ProductMetric",
+    "ProductRetraction",
+    "weingarten",
+    "guarded",
+    "is_complex",
     "Projection",
     "QR",
     "Quadratic",
@@ -75,13 +82,11 @@ __all__ = [
     "check_gradient",
     "check_hessian",
     "check_retraction",
-    "embedded_hessian",
     "keep_coordinates",
     "nearest_orthonormal",
     "newton_schulz",
     "polar",
-    "projected",
     "qr",
-    "square_side",
+    "require_square",
     "straight",
 ]

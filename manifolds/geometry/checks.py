@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmanifold.manifolds.geometry.calculus import directional, euclidean_gradient, size
 from torchmanifold.manifolds.geometry.manifold import Manifold
+from torchmanifold.manifolds.geometry.structure import Point, leaves, mapped
 
 __all__ = ["SlopeCheck", "check_gradient", "check_hessian", "check_retraction"]
 
@@ -87,14 +89,15 @@ def _verdict(
 
 
 def _setting(
-    manifold: Manifold, x: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    if x.ndim != manifold.event_ndim:
+    manifold: Manifold, x: Point, generator: torch.Generator | None
+) -> tuple[Point, Point]:
+    dims = mapped(lambda part, ndim: part.ndim == ndim, x, manifold.event_ndim)
+    if not all(leaves(dims)):
         raise ValueError(
-            f"x: expected one point of {manifold!r}, of {manifold.event_ndim} dimensions, "
-            f"got the shape {tuple(x.shape)}"
+            f"x: expected one point of {manifold!r}, without batch dimensions, got "
+            f"{', '.join(str(tuple(part.shape)) for part in leaves(x))}"
         )
-    x = x.detach().to(torch.promote_types(x.dtype, torch.float64))
+    x = mapped(lambda part: part.detach().to(torch.promote_types(part.dtype, torch.float64)), x)
     residual, allowed = float(manifold.residual(x)), 1e-5
     if not residual <= allowed:
         raise ValueError(f"x: not a point of {manifold!r}, its residual is {residual:.3g}")
@@ -102,8 +105,12 @@ def _setting(
     return x, manifold.random_tangent(x, generator=generator)
 
 
+def _times(t: Tensor, u: Point) -> Point:
+    return mapped(lambda part: t * part, u)
+
+
 def check_retraction(
-    manifold: Manifold, x: Tensor, *, generator: torch.Generator | None = None
+    manifold: Manifold, x: Point, *, generator: torch.Generator | None = None
 ) -> SlopeCheck:
     """Check the order of a manifold's retraction against its exponential.
 
@@ -122,23 +129,24 @@ def check_retraction(
         True
     """
     x, u = _setting(manifold, x, generator)
-    exact = manifold.metric_rule.exp is not None
+    exact = manifold.offers("exp")
     order = manifold.retraction_rule.order[type(manifold.metric)] if exact else 1
 
     def error(t: Tensor) -> Tensor:
-        reference = manifold.exp(x, t * u) if exact else x + t * u
-        return torch.linalg.vector_norm(manifold.retract(x, t * u) - reference)
+        v = _times(t, u)
+        reference = manifold.exp(x, v) if exact else mapped(torch.add, x, v)
+        return torch.tensor(size(mapped(torch.sub, manifold.retract(x, v), reference)))
 
     name = f"{type(manifold.retraction).__name__} on {type(manifold).__name__}"
-    return _verdict(name, error, order + 1, float(torch.linalg.vector_norm(x)))
+    return _verdict(name, error, order + 1, size(x))
 
 
 def check_gradient(
-    fun: Callable[[Tensor], Tensor],
+    fun: Callable[[Point], Tensor],
     manifold: Manifold,
-    x: Tensor,
+    x: Point,
     *,
-    gradient: Tensor | None = None,
+    gradient: Point | None = None,
     generator: torch.Generator | None = None,
 ) -> SlopeCheck:
     """Check a Riemannian gradient: `f(R(t u)) - f(x) - t <grad, u>` falls like `t^2`.
@@ -146,7 +154,7 @@ def check_gradient(
     Args:
         fun: from a point to a number.
         manifold: the manifold.
-        x: a point; computed with in float64.
+        x: a point, of a product a tuple or dict; computed with in float64.
         gradient: a Riemannian gradient at `x`; by default the manifold's, from autograd.
         generator: for the random direction `u`.
 
@@ -158,19 +166,20 @@ def check_gradient(
     """
     x, u = _setting(manifold, x, generator)
     if gradient is None:
-        gradient = manifold.gradient(x, _egrad(fun, x))
-    start, slope = fun(x), manifold.inner(x, gradient.to(x), u)
+        gradient = manifold.gradient(x, euclidean_gradient(fun, x))
+    gradient = mapped(lambda part, like: part.to(like), gradient, x)
+    value, slope = fun(x), manifold.inner(x, gradient, u)
 
     def error(t: Tensor) -> Tensor:
-        return (fun(manifold.retract(x, t * u)) - start - t * slope).abs()
+        return (fun(manifold.retract(x, _times(t, u))) - value - t * slope).abs()
 
-    return _verdict("gradient", error, 2, 1 + abs(float(start)))
+    return _verdict("gradient", error, 2, 1 + abs(float(value)))
 
 
 def check_hessian(
-    fun: Callable[[Tensor], Tensor],
+    fun: Callable[[Point], Tensor],
     manifold: Manifold,
-    x: Tensor,
+    x: Point,
     *,
     generator: torch.Generator | None = None,
 ) -> SlopeCheck:
@@ -179,7 +188,7 @@ def check_hessian(
     Args:
         fun: from a point to a number.
         manifold: a manifold with a Hessian and a retraction of second order.
-        x: a point; computed with in float64.
+        x: a point, of a product a tuple or dict; computed with in float64.
         generator: for the random direction `u`.
 
     Raises:
@@ -197,20 +206,12 @@ def check_hessian(
             f"choose a retraction of second order"
         )
     x, u = _setting(manifold, x, generator)
-    egrad = _egrad(fun, x)
-    _, ehess = torch.autograd.functional.jvp(lambda y: _egrad(fun, y), x, u)
-    start, slope = fun(x), manifold.inner(x, manifold.gradient(x, egrad), u)
+    egrad, ehess = directional(lambda y: euclidean_gradient(fun, y), x, u)
+    value, slope = fun(x), manifold.inner(x, manifold.gradient(x, egrad), u)
     curvature = manifold.inner(x, manifold.hessian(x, egrad, ehess, u), u)
 
     def error(t: Tensor) -> Tensor:
-        value = fun(manifold.retract(x, t * u))
-        return (value - start - t * slope - t * t * curvature / 2).abs()
+        ahead = fun(manifold.retract(x, _times(t, u)))
+        return (ahead - value - t * slope - t * t * curvature / 2).abs()
 
-    return _verdict("Hessian", error, 3, 1 + abs(float(start)))
-
-
-def _egrad(fun: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.enable_grad():
-        y = x if x.requires_grad else x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(fun(y), y, create_graph=x.requires_grad)
-    return gradient
+    return _verdict("Hessian", error, 3, 1 + abs(float(value)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.manifold import Manifold
@@ -19,12 +22,23 @@ def _subtract(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return y - x
 
 
-def _hessian(manifold: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    return manifold.tangent(x, ehess)
+def _weingarten(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    return torch.zeros_like(v)
 
 
-# What every linear subspace shares: geodesics are straight lines.
-FLAT = MetricRule(hessian=_hessian, exp=_add, log=_subtract)
+def _transport(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    return w
 
 
+def _radius(manifold: Manifold, shape: tuple[int, ...]) -> float:
+    return math.inf
+
+
+FLAT = MetricRule(
+    weingarten=_weingarten,
+    exp=_add,
+    log=_subtract,
+    parallel_transport=_transport,
+    injectivity_radius=_radius,
+)
 straight = RetractionRule(retract=_add, inverse=_subtract, order={EuclideanMetric: 2})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -20,7 +20,6 @@ __all__ = [
     "Metric",
     "MetricRule",
     "keep_coordinates",
-    "projected",
 ]
 
 
@@ -54,22 +53,18 @@ class BuresWasserstein(Metric):
     """`tr(L u x L v)` with `L x + x L = .` solved for each; the metric of optimal transport."""
 
 
-def _embedded_inner(manifold: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    return manifold.sum(u.conj() * v)
+Row2 = Callable[[Any, Tensor, Tensor], Tensor]
+Row3 = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+Row4 = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def projected(manifold: Manifold, x: Tensor, z: Tensor) -> Tensor:
-    """The coordinates of a submanifold with the metric of its embedding."""
-    return manifold.tangent(x, z)
-
-
-def _project_to_the_new(manifold: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    return manifold.tangent(y, w)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricRule:
-    """How one metric works on one manifold; the defaults are those of an embedded submanifold.
+    """How one metric works on one manifold.
+
+    The first five rows and `hessian` that are None are those of a submanifold with the Frobenius
+    inner product: `inner` sums over the entries, all else is the orthogonal projection to the
+    tangent space. The others that are None do not exist in closed form, or are not known.
 
     Args:
         inner: `(manifold, x, u, v) -> (*batch,)`.
@@ -79,26 +74,33 @@ class MetricRule:
             gradient descent.
         inverse_coordinates: a right inverse of `coordinates` on the tangent space.
         carry: `(manifold, x, y, w) -> w'`, linear, from the tangent space at `x` to that at `y`.
-        hessian: `(manifold, x, egrad, ehess, v) -> tangent`, where it is known.
+        weingarten: `(manifold, x, v, w) -> tangent`, the Weingarten map of the normal vector `w`
+            along `v`, for the metric of a submanifold; the Hessian follows.
+        hessian: `(manifold, x, egrad, ehess, v) -> tangent`, for any other metric.
         exp: `(manifold, x, v) -> y`, the geodesic, where it is exact.
         log: `(manifold, x, y) -> v`, its inverse, where it is exact.
         dist: `(manifold, x, y) -> (*batch,)`; the norm of the logarithm if not given.
+        parallel_transport: `(manifold, x, v, w) -> w'`, parallel along the geodesic of `v`.
+        injectivity_radius: `(manifold, shape) -> float`.
     """
 
-    inner: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = _embedded_inner
-    gradient: Callable[[Any, Tensor, Tensor], Tensor] = projected
-    coordinates: Callable[[Any, Tensor, Tensor], Tensor] = projected
-    inverse_coordinates: Callable[[Any, Tensor, Tensor], Tensor] = projected
-    carry: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = _project_to_the_new
-    hessian: Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor] | None = field(default=None)
-    exp: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
-    log: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
-    dist: Callable[[Any, Tensor, Tensor], Tensor] | None = field(default=None)
+    inner: Row3 | None = None
+    gradient: Row2 | None = None
+    coordinates: Row2 | None = None
+    inverse_coordinates: Row2 | None = None
+    carry: Row3 | None = None
+    weingarten: Row3 | None = None
+    hessian: Row4 | None = None
+    exp: Row2 | None = None
+    log: Row2 | None = None
+    dist: Row2 | None = None
+    parallel_transport: Row3 | None = None
+    injectivity_radius: Callable[[Any, tuple[int, ...]], float] | None = None
 
     @property
     def embedded(self) -> bool:
         """Are gradient and transport both the orthogonal projection, and so made in one?"""
-        return self.gradient is projected and self.carry is _project_to_the_new
+        return self.gradient is None and self.carry is None
 
 
 def keep_coordinates(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:

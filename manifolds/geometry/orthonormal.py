@@ -10,13 +10,15 @@ from torchmanifold.manifolds.geometry.retractions import NewtonSchulz
 from torchmanifold.manifolds.linalg import in_working_precision, newton_schulz_step, svd, sym
 from torchmanifold.manifolds.maps.steps import shortened
 
-__all__ = ["embedded_hessian", "nearest_orthonormal", "newton_schulz", "polar", "qr"]
+__all__ = ["nearest_orthonormal", "newton_schulz", "polar", "qr", "weingarten"]
 
 
-def embedded_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    """The Hessian of the Euclidean metric."""
-    # Absil, Mahony & Trumpf 2013: the Weingarten map of Stiefel is -v sym(x' egrad).
-    return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
+def weingarten(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    """`-P(v sym(x'w))`, the Weingarten map of the Euclidean metric.
+
+    Source: Absil, Mahony & Trumpf 2013, section 5.
+    """
+    return M.tangent(x, -v @ sym(x.mH @ w))
 
 
 @in_working_precision

@@ -1,26 +1,85 @@
-"""Products of manifolds: points are tuples of tensors."""
+"""Products of manifolds: points are tuples or dicts of tensors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.manifold import Manifold
+from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
+from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
+from torchmanifold.manifolds.geometry.structure import Point, Shape
 
-__all__ = ["Points", "Product"]
-
-
-Points = tuple[Tensor, ...]
+__all__ = ["Product", "ProductMetric", "ProductRetraction"]
 
 
 @dataclass(frozen=True)
-class Product:
-    """The product of manifolds: points are tuples with one tensor for each factor.
+class ProductMetric(Metric):
+    """The sum of the factors' metrics."""
 
-    The metric is the sum of the factors' metrics. Methods are those of a manifold, with tuples
-    in the place of tensors.
+
+@dataclass(frozen=True)
+class ProductRetraction(Retraction):
+    """Each factor's own retraction."""
+
+
+@dataclass(frozen=True)
+class _Each:
+    """A method of all factors, as a row."""
+
+    method: str
+
+    def __call__(self, product: Product, *points: Point) -> Point:
+        return product.rebuilt(product.each(self.method, *points))
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """The sum of a method's numbers over all factors."""
+
+    method: str
+
+    def __call__(self, product: Product, *points: Point) -> Tensor:
+        return sum(product.each(self.method, *points))  # type: ignore[return-value]
+
+
+def _dist(product: Product, x: Point, y: Point) -> Tensor:
+    parts = torch.broadcast_tensors(*product.each("dist", x, y))
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)
+
+
+def _radius(product: Product, shape: Shape) -> float:
+    return min(product.each("injectivity_radius", shape))
+
+
+_ROWS: dict[str, Callable[..., Any]] = {
+    "inner": _Sum("inner"),
+    "dist": _dist,
+    "injectivity_radius": _radius,
+}
+# A factor's own row may be None and mean its tangent projection.
+_ALWAYS = {"inner", "gradient", "coordinates", "inverse_coordinates", "carry"}
+
+
+@dataclass(frozen=True, init=False)
+class Product(Manifold):
+    """The product of manifolds: points are tuples, or dicts, with one tensor for each factor.
+
+    The metric is the sum of the factors' metrics, and the residual the largest of theirs. Every
+    method takes and returns tuples, or dicts, in the place of tensors; factors may be products.
+
+    Args:
+        manifolds: the factors of a product of tuples.
+        named: the factors of a product of dicts.
+
+    Raises:
+        ValueError: without a factor, or with factors of both kinds.
+        TypeError: for a factor that is no manifold.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -29,93 +88,118 @@ class Product:
         >>> y = M.retract(x, M.random_tangent(x))
         >>> bool(M.residual(y) < 1e-5)
         True
+        >>> tm.Product(rotation=tm.SpecialOrthogonal(), shift=tm.Euclidean(1)).dim(
+        ...     {"rotation": (3, 3), "shift": (3,)}
+        ... )
+        6
     """
 
     manifolds: tuple[Manifold, ...]
+    names: tuple[str, ...] | None
 
-    def __init__(self, *manifolds: Manifold) -> None:
+    metric: ClassVar[Metric] = ProductMetric()
+    retraction: ClassVar[Retraction] = ProductRetraction()
+
+    def __init__(self, *manifolds: Manifold, **named: Manifold) -> None:
         """Take the factors as arguments."""
-        if not manifolds:
-            raise ValueError("Product: at least one manifold is needed, got none")
-        object.__setattr__(self, "manifolds", manifolds)
+        if bool(manifolds) == bool(named):
+            found = "both" if named else "none"
+            raise ValueError(f"Product: give factors either by position or by name, got {found}")
+        factors = manifolds or tuple(named.values())
+        for factor in factors:
+            if not isinstance(factor, Manifold):
+                raise TypeError(f"Product: a factor must be a manifold, got {factor!r}")
+        object.__setattr__(self, "manifolds", factors)
+        object.__setattr__(self, "names", tuple(named) if named else None)
 
-    def _each(self, method: str, *points: Points) -> Points:
-        for point in points:
-            if len(point) != len(self.manifolds):
-                raise ValueError(
-                    f"Product.{method}: a point is a tuple of {len(self.manifolds)} tensors, "
-                    f"got {len(point)}"
-                )
-        return tuple(
-            getattr(manifold, method)(*parts)
-            for manifold, *parts in zip(self.manifolds, *points, strict=True)
+    @property
+    def numbers(self) -> Literal["real", "complex", "either"]:  # type: ignore[override]
+        """That which one of the factors insists on."""
+        kinds = {factor.numbers for factor in self.manifolds} - {"either"}
+        return kinds.pop() if len(kinds) == 1 else "either"
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        names = [f"{name}=" for name in self.names or ()] or [""] * len(self.manifolds)
+        factors = zip(names, self.manifolds, strict=True)
+        return f"Product({', '.join(name + repr(factor) for name, factor in factors)})"
+
+    @functools.cached_property
+    def metrics(self) -> Mapping[type[Metric], MetricRule]:
+        """One row: that of every factor."""
+        rows = {
+            f.name: _ROWS.get(f.name, _Each(f.name))
+            for f in fields(MetricRule)
+            if f.name in _ALWAYS or all(factor.offers(f.name) for factor in self.manifolds)
+        }
+        return {ProductMetric: MetricRule(**rows)}
+
+    @functools.cached_property
+    def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
+        """One row: that of every factor, of the least order among them."""
+        order = min(M.retraction_rule.order[type(M.metric)] for M in self.manifolds)
+        inverse = all(M.offers("inverse_retract") for M in self.manifolds)
+        row = RetractionRule(
+            _Each("retract"),
+            {ProductMetric: order},
+            _Each("inverse_retract") if inverse else None,
+            {ProductMetric: _Each("trivialize")},
         )
+        return {ProductRetraction: row}
 
-    def residual(self, x: Points) -> Tensor:
+    @property
+    def event_ndim(self) -> Any:
+        """A tuple or dict: that of each factor."""
+        return self.rebuilt(M.event_ndim for M in self.manifolds)
+
+    def rebuilt(self, parts: Any) -> Point:
+        """A tuple or dict of one part for each factor."""
+        return tuple(parts) if self.names is None else dict(zip(self.names, parts, strict=True))
+
+    def each(self, method: str, *points: Point) -> list[Any]:
+        """The results of a method of all factors."""
+        parts = zip(*(self.taken_apart(method, point) for point in points), strict=True)
+        return [getattr(M, method)(*part) for M, part in zip(self.manifolds, parts, strict=True)]
+
+    def taken_apart(self, method: str, point: Point) -> list[Any]:
+        """One part for each factor.
+
+        Raises:
+            ValueError: if there are others.
+        """
+        if self.names is None:
+            if isinstance(point, tuple | list) and len(point) == len(self.manifolds):
+                return list(point)
+            wanted = f"a tuple of {len(self.manifolds)}"
+        else:
+            if isinstance(point, dict) and point.keys() == set(self.names):
+                return [point[name] for name in self.names]
+            wanted = f"a dict with the keys {', '.join(self.names)}"
+        found = sorted(point) if isinstance(point, dict) else type(point).__name__
+        size = f" of {len(point)}" if isinstance(point, tuple | list) else ""
+        raise ValueError(f"Product.{method}: expected {wanted}, got {found}{size}")
+
+    def residual(self, x: Point) -> Tensor:
         """The largest residual of the factors."""
-        return torch.stack(self._each("residual", x)).amax(0)
+        return torch.stack(torch.broadcast_tensors(*self.each("residual", x))).amax(0)
 
-    def project(self, z: Points) -> Points:
+    def project(self, z: Point) -> Point:
         """The nearest point, factor by factor."""
-        return self._each("project", z)
+        return self.rebuilt(self.each("project", z))
 
-    def tangent(self, x: Points, z: Points) -> Points:
-        """Orthogonal projection to the tangent space, factor by factor."""
-        return self._each("tangent", x, z)
+    def tangent(self, x: Point, z: Point) -> Point:
+        """The orthogonal projection to the tangent space, factor by factor."""
+        return self.rebuilt(self.each("tangent", x, z))
 
-    def inner(self, x: Points, u: Points, v: Points) -> Tensor:
-        """The sum of the factors' inner products."""
-        return torch.stack(self._each("inner", x, u, v)).sum(0)
+    def sample(self, z: Point) -> Point:
+        """Independent points of the factors."""
+        return self.rebuilt(self.each("sample", z))
 
-    def norm(self, x: Points, u: Points) -> Tensor:
-        """The norm of a tangent vector."""
-        return self.inner(x, u, u).clamp_min(0).sqrt()
+    def check_shape(self, shape: Shape) -> None:
+        """Refuse shapes that are not one for each factor."""
+        self.each("check_shape", shape)
 
-    def gradient(self, x: Points, egrad: Points) -> Points:
-        """The Riemannian gradient, factor by factor."""
-        return self._each("gradient", x, egrad)
-
-    def retract(self, x: Points, v: Points) -> Points:
-        """Move along a tangent vector, factor by factor."""
-        return self._each("retract", x, v)
-
-    def exp(self, x: Points, v: Points) -> Points:
-        """The geodesic, factor by factor."""
-        return self._each("exp", x, v)
-
-    def log(self, x: Points, y: Points) -> Points:
-        """The inverse of `exp`, factor by factor."""
-        return self._each("log", x, y)
-
-    def dist(self, x: Points, y: Points) -> Tensor:
-        """Geodesic distance: the root of the sum of squares."""
-        return torch.linalg.vector_norm(torch.stack(self._each("dist", x, y)), dim=0)
-
-    def transport(self, x: Points, v: Points, w: Points) -> Points:
-        """`w` moved along the retraction of `v`, factor by factor."""
-        return self._each("transport", x, v, w)
-
-    def random(
-        self,
-        *shapes: tuple[int, ...],
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Points:
-        """A random point, from one shape for each factor."""
-        return tuple(
-            manifold.random(*shape, generator=generator, dtype=dtype, device=device)
-            for manifold, shape in zip(self.manifolds, shapes, strict=True)
-        )
-
-    def random_tangent(self, x: Points, generator: torch.Generator | None = None) -> Points:
-        """A random tangent vector of norm 1."""
-        scale = len(self.manifolds) ** -0.5
-        return tuple(
-            scale * manifold.random_tangent(point, generator=generator)
-            for manifold, point in zip(self.manifolds, x, strict=True)
-        )
-
-    def dim(self, shapes: tuple[tuple[int, ...], ...]) -> int:
+    def dim(self, shape: Shape, dtype: torch.dtype | None = None) -> int:
         """The sum of the factors' dimensions."""
-        return sum(m.dim(shape) for m, shape in zip(self.manifolds, shapes, strict=True))
+        parts = zip(self.manifolds, self.taken_apart("dim", shape), strict=True)
+        return sum(M.dim(part, dtype) for M, part in parts)

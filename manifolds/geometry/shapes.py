@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["square_side"]
+import torch
+
+__all__ = ["is_complex", "require_square"]
 
 
-def square_side(name: str, shape: tuple[int, ...], otherwise: str = "") -> int:
-    """The side of square matrices of the given shape; an error with the remedy otherwise."""
+def require_square(name: str, shape: tuple[int, ...], otherwise: str = "") -> None:
+    """Raise a ValueError with the remedy for a shape that is not `(*batch, n, n)`."""
     if len(shape) < 2 or shape[-1] != shape[-2]:
         count = shape[0] // shape[1] if len(shape) == 2 and shape[1] else 0
         if count > 1 and shape[0] == count * shape[1]:
@@ -14,4 +16,8 @@ def square_side(name: str, shape: tuple[int, ...], otherwise: str = "") -> int:
         raise ValueError(
             f"{name}: a point is a square matrix, got the shape {tuple(shape)}{otherwise}"
         )
-    return shape[-1]
+
+
+def is_complex(dtype: torch.dtype | None) -> bool:
+    """Whether numbers of that dtype have two real parts; real numbers are the default."""
+    return dtype is not None and dtype.is_complex

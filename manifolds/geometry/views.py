@@ -5,68 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.manifold import Manifold
-from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule, projected
+from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
+from torchmanifold.manifolds.geometry.seen import seen_metric, seen_retraction
 
 __all__ = ["Blocks", "Flattened", "Transposed"]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A tensor-valued row of the inner manifold's table, seen through the view."""
-
-    row: Callable[..., Tensor]
-
-    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(*(t.shape for t in tensors))
-        return view.outward(self.row(view.manifold, *map(view.inward, tensors)), shape)
-
-
-@dataclass(frozen=True)
-class _SeenInner:
-    """The inner products of the inner points, added up."""
-
-    row: Callable[..., Tensor]
-
-    def __call__(self, view: _View, *tensors: Tensor) -> Tensor:
-        parts = self.row(view.manifold, *map(view.inward, tensors))
-        return view.parts(parts, tensors[0]).sum(-1)
-
-
-def _seen_dist(view: _View, x: Tensor, y: Tensor) -> Tensor:
-    parts = view.parts(view.manifold.dist(view.inward(x), view.inward(y)), x)
-    return torch.linalg.vector_norm(parts, dim=-1)
-
-
-_PROJECTIONS = (projected, MetricRule.carry)
-
-
-def _seen_metric(rule: MetricRule) -> MetricRule:
-    seen: dict[str, Any] = {}
-    for f in fields(rule):
-        row = getattr(rule, f.name)
-        # Where it is the tangent projection, it is the view's own.
-        seen[f.name] = row if row is None or row in _PROJECTIONS else _Seen(row)
-    seen["inner"] = _SeenInner(rule.inner)
-    seen["dist"] = _seen_dist if rule.dist else None
-    return MetricRule(**seen)
-
-
-def _seen_retraction(rule: RetractionRule) -> RetractionRule:
-    return RetractionRule(
-        _Seen(rule.retract),
-        rule.order,
-        rule.inverse and _Seen(rule.inverse),
-        {metric: _Seen(row) for metric, row in rule.trivialize.items()},
-    )
 
 
 @dataclass(frozen=True)
@@ -91,6 +43,11 @@ class _View(Manifold):
         """Shape of `inward(x)` for an `x` of the given shape."""
 
     @property
+    def numbers(self) -> Literal["real", "complex", "either"]:  # type: ignore[override]
+        """The inner manifold's."""
+        return self.manifold.numbers
+
+    @property
     def metric(self) -> Metric:
         """The inner manifold's metric."""
         return self.manifold.metric
@@ -105,12 +62,12 @@ class _View(Manifold):
     @functools.cached_property
     def metrics(self) -> Mapping[type[Metric], MetricRule]:
         """The inner manifold's table, seen through the view."""
-        return {kind: _seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
+        return {kind: seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
 
     @functools.cached_property
     def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
         """The inner manifold's table, seen through the view."""
-        return {kind: _seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
+        return {kind: seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
 
     def parts(self, numbers: Tensor, x: Tensor) -> Tensor:
         """One number for each inner point, gathered for each outer point: `(*batch, parts)`."""
@@ -124,34 +81,38 @@ class _View(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The nearest point."""
-        self.dim(tuple(z.shape))
+        self.check_shape(tuple(z.shape))
         return self.outward(self.manifold.project(self.inward(z)), z.shape)
 
+    @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """The orthogonal projection of `z` to the tangent space at `x`."""
         return self.outward(self.manifold.tangent(self.inward(x), self.inward(z)), z.shape)
 
-    def random(
-        self,
-        *shape: int,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """Independent random inner points."""
-        self.dim(shape)
-        inner = self.inner_shape(shape)
-        x = self.manifold.random(*inner, generator=generator, dtype=dtype, device=device)
-        return self.outward(x, shape)
+    def sample(self, z: Tensor) -> Tensor:
+        """Independent inner points."""
+        return self.outward(self.manifold.sample(self.inward(z)), z.shape)
 
-    def dim(self, shape: tuple[int, ...]) -> int:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse what is no arrangement of inner points."""
+        self.manifold.check_shape(self.inner_shape(tuple(shape)))
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
         """Degrees of freedom of all inner points of one outer point."""
         event = tuple(shape)[max(len(shape) - self.event_ndim, 0) :]
         inner = self.inner_shape(event)
-        return self.manifold.dim(inner) * math.prod(inner[: -self.manifold.event_ndim])
+        return self.manifold.dim(inner, dtype) * math.prod(inner[: -self.manifold.event_ndim])
 
     def _refuse(self, wants: str, shape: tuple[int, ...]) -> ValueError:
         return ValueError(f"{self!r}: a point has {wants}, got the shape {tuple(shape)}")
+
+
+def _require_tensors(view: _View) -> None:
+    if not isinstance(view.manifold.event_ndim, int):
+        raise ValueError(
+            f"{type(view).__name__}: a point of {view.manifold!r} is not one tensor; put the view "
+            f"around its factors"
+        )
 
 
 @dataclass(frozen=True)
@@ -171,6 +132,7 @@ class Blocks(_View):
 
     def __post_init__(self) -> None:
         """Refuse a count that is no positive integer."""
+        _require_tensors(self)
         if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
             raise ValueError(f"Blocks: count must be a positive integer, got {self.count!r}")
 
@@ -212,6 +174,7 @@ class Flattened(_View):
 
     def __post_init__(self) -> None:
         """Refuse a number of dimensions that cannot be flattened."""
+        _require_tensors(self)
         if not isinstance(self.ndim, int) or self.ndim < 2:
             raise ValueError(f"Flattened: ndim must be an integer of at least 2, got {self.ndim!r}")
         if self.manifold.event_ndim != 2:
@@ -251,6 +214,7 @@ class Transposed(_View):
 
     def __post_init__(self) -> None:
         """Refuse manifolds of vectors."""
+        _require_tensors(self)
         if self.manifold.event_ndim < 2:
             raise ValueError(f"Transposed: a point of {self.manifold!r} is not a matrix")
 

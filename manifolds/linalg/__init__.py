@@ -6,6 +6,7 @@ Matrices live in the last two dimensions; every function takes leading batch dim
 from torchmanifold.manifolds.linalg.basic import (
     add_to_diagonal_,
     adjoint,
+    event_sum,
     eye_like,
     frobenius,
     gram_residual,
@@ -66,6 +67,7 @@ __all__ = [
     "congruence",
     "determinant_sign",
     "eigh",
+    "event_sum",
     "everywhere",
     "eye_like",
     "frobenius",

@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = [
     "add_to_diagonal_",
     "adjoint",
+    "event_sum",
     "eye_like",
     "frobenius",
     "gram_residual",
@@ -58,6 +59,12 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
     """Frobenius inner product `Re tr(u' v)` of shape `(*batch,)`."""
     product = (u.conj() * v).sum((-2, -1))
     return product.real if product.is_complex() else product
+
+
+def event_sum(x: Tensor, ndim: int) -> Tensor:
+    """Real part of the sum over the last `ndim` dimensions."""
+    total = x.flatten(-ndim).sum(-1) if ndim else x
+    return total.real if total.is_complex() else total
 
 
 def frobenius(x: Tensor) -> Tensor:

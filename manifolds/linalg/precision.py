@@ -14,39 +14,37 @@ __all__ = ["HALF", "in_working_precision", "narrow", "reads_values", "single", "
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 HALF = (torch.float16, torch.bfloat16)
 
 
 def in_working_precision(function: F) -> F:
-    """Compute in float32 when the tensor arguments are float16 or bfloat16, and round once.
+    """Compute in float32 at least, and round once if all tensor arguments are in half precision.
 
-    Factorizations do not exist in half precision, and products of half-precision factors
-    lose the constraint: so under autocast nothing is cast either.
+    Factorizations do not exist in half precision, and products of half-precision factors lose
+    the constraint: so nothing is cast under autocast either.
     """
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        kind = next((a.device.type for a in args if isinstance(a, Tensor)), "meta")
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        kind = tensors[0].device.type if tensors else "meta"
         if kind != "meta" and torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
                 return wrapper(*args, **kwargs)
-        half = next((a.dtype for a in args if isinstance(a, Tensor) and a.dtype in HALF), None)
-        if half is None:
+        if not any(t.dtype in HALF for t in tensors):
             return function(*args, **kwargs)
-        wide = [a.float() if isinstance(a, Tensor) and a.dtype in HALF else a for a in args]
-        out = function(*wide, **kwargs)
+        out = function(*(single(a) if isinstance(a, Tensor) else a for a in args), **kwargs)
+        dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
+        if dtype not in HALF:
+            return out
         if isinstance(out, tuple):
-            return tuple(x.to(half) for x in out)
-        return out.to(half) if isinstance(out, Tensor) else out
+            return tuple(x.to(dtype) for x in out)
+        return out.to(dtype) if isinstance(out, Tensor) else out
 
     # A code object of its own: the compiler counts recompilations by it, and profiles name it.
     named: Any = wrapper
     named.__code__ = named.__code__.replace(co_name=function.__qualname__)
     return cast(F, named)
-
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 def single(x: Tensor) -> Tensor:

@@ -2,19 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
-from cases import CASES, every, label, variants
+from cases import CASES, PRODUCTS, distinct, every, label
 from torch import Tensor
 
 import torchmanifold as tm
+from torchmanifold.manifolds.geometry.invariants import INVARIANTS
 
-DTYPES = (torch.float32, torch.float64)
-BATCHES = ((), (3,), (2, 3))
 over_all = pytest.mark.parametrize(("M", "shape"), every(), ids=label)
-in_both = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+over_manifolds = pytest.mark.parametrize(
+    ("M", "shape"), [(c.manifold, shape) for c in CASES for shape in c.shapes], ids=label
+)
 
 
 def point(M: tm.Manifold, shape: tuple[int, ...], dtype: torch.dtype, seed: int = 1) -> Tensor:
@@ -26,44 +26,62 @@ def normal(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 2) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def rounding(M: tm.Manifold, shape: tuple[int, ...], dtype: torch.dtype) -> float:
-    """The tolerance of a comparison: a function of size and dtype alone."""
-    return 100 * torch.finfo(dtype).eps * math.sqrt(math.prod(shape))
-
-
 def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     return bool(((a - b).norm() <= tolerance * (1 + b.norm())).all())
 
 
-def reach(M: tm.Manifold) -> float:
-    """A step length at which the retraction is exact: Newton-Schulz is for short steps."""
-    inner = getattr(M, "manifold", M)
-    return (
-        0.01 if isinstance(getattr(inner, "manifold", inner).retraction, tm.NewtonSchulz) else 1.0
-    )
+@pytest.mark.parametrize(("M", "shape", "reads"), distinct(), ids=label)
+def test_every_invariant_holds(M, shape, reads):
+    verdict = tm.check_manifold(M, shape, reads=reads)
+    assert verdict, str(verdict)
+    assert set(verdict.errors) == {name for name, (kind, _) in INVARIANTS.items() if kind in reads}
 
 
-def directional(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """`f(x)` and its derivative along `u`, by two reverse passes."""
-    return torch.autograd.functional.jvp(f, x, u)
+@pytest.mark.parametrize(("M", "shape", "reads"), distinct(), ids=label)
+def test_every_invariant_holds_in_single_precision(M, shape, reads):
+    verdict = tm.check_manifold(M, shape, reads=reads, dtype=torch.float32)
+    assert verdict, str(verdict)
 
 
-@over_all
-@in_both
-@pytest.mark.parametrize("batch", BATCHES, ids=str)
-def test_points_lie_on_the_manifold(M, shape, dtype, batch):
-    tolerance = M.tolerance(shape, dtype)
-    x = point(M, batch + shape, dtype)
-    y = M.retract(x, reach(M) * M.random_tangent(x))
-    z = M.project(normal(batch + shape, dtype))
-    for value in (x, y, z):
-        assert value.shape == batch + shape and value.dtype == dtype
-        assert M.residual(value).shape == batch
-        assert (M.residual(value) <= tolerance).all(), M.residual(value)
+COMPLEX = [
+    row
+    for c in (*CASES, *PRODUCTS)
+    if c.complex
+    for row in distinct()
+    if row[:2] == (c.manifold, c.shapes[0])
+]
 
 
-@over_all
-@in_both
+@pytest.mark.parametrize(("M", "shape", "reads"), COMPLEX, ids=label)
+def test_every_invariant_holds_of_complex_points(M, shape, reads):
+    verdict = tm.check_manifold(M, shape, reads=reads, dtype=torch.complex128)
+    assert verdict, str(verdict)
+
+
+def test_a_broken_manifold_is_found_out():
+    """Each row of the sphere spoilt in turn fails at least one invariant."""
+    rule = tm.Sphere().metric_rule
+    spoilt = {
+        "weingarten": lambda M, x, v, w: 0 * v,
+        "exp": lambda M, x, v: M.project(x + v),
+        "log": lambda M, x, y: M.tangent(x, y - x),
+        "dist": lambda M, x, y: (x - y).norm(dim=-1),
+        "gradient": lambda M, x, g: 2 * M.tangent(x, g),
+        "inner": lambda M, x, u, v: 2 * (u * v).sum(-1),
+        "coordinates": lambda M, x, v: 2 * M.tangent(x, v),
+        "parallel_transport": lambda M, x, v, w: M.carry(x, M.exp(x, v), w),
+        "injectivity_radius": lambda M, shape: 2 * math.pi,
+    }
+    for name, row in spoilt.items():
+
+        class Spoilt(tm.Sphere):
+            metrics = {tm.EuclideanMetric: dataclasses.replace(rule, **{name: row})}
+
+        assert not tm.check_manifold(Spoilt(), (4,)), name
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@over_manifolds
 def test_the_residual_sees_what_is_off(M, shape, dtype):
     x = point(M, shape, dtype)
     off = x + 0.1 * normal(shape, dtype)
@@ -76,62 +94,6 @@ def test_the_residual_sees_what_is_off(M, shape, dtype):
         assert M.residual(-x) > 0.5
     else:
         assert M.residual(off) == 0
-
-
-@over_all
-@in_both
-def test_project_leaves_points_alone(M, shape, dtype):
-    x = point(M, (2, *shape), dtype)
-    assert close(M.project(x), x, rounding(M, shape, dtype))
-
-
-@over_all
-@in_both
-def test_tangent_is_an_orthogonal_projection(M, shape, dtype):
-    x = point(M, (2, *shape), dtype)
-    z, w = normal(x.shape, dtype, 3), normal(x.shape, dtype, 4)
-    u = M.tangent(x, z)
-    tolerance = rounding(M, shape, dtype)
-    assert close(M.tangent(x, u), u, tolerance)
-    assert close(M.sum(u * w), M.sum(z * M.tangent(x, w)), tolerance)
-
-
-@over_all
-def test_the_tangent_space_has_the_stated_dimension(M, shape):
-    x = point(M, shape, torch.float64)
-    columns = [M.tangent(x, e.reshape(shape)).flatten() for e in torch.eye(x.numel()).double()]
-    assert int(torch.linalg.matrix_rank(torch.stack(columns), atol=1e-8)) == M.dim(shape)
-
-
-@over_all
-def test_retraction_starts_at_the_point_with_the_given_velocity(M, shape):
-    x = point(M, shape, torch.float64)
-    zero = torch.zeros_like(x)
-    assert close(M.retract(x, zero), x, 1e-13)
-    u = M.random_tangent(x)
-    _, velocity = directional(lambda v: M.retract(x, v), zero, u)
-    assert close(velocity, u, 1e-12)
-
-
-@over_all
-def test_retraction_agrees_with_the_geodesic_to_the_stated_order(M, shape):
-    """`||R(tu) - exp(tu)|| = O(t^(order + 1))`: the slope in a log-log plot."""
-    order = M.retraction_rule.order[type(M.metric)]
-    x = point(M, shape, torch.float64)
-    u = M.random_tangent(x)
-    if M.metric_rule.exp is None:
-        # No closed form. A retraction of second order leaves with a normal acceleration.
-        h = 1e-4
-        acceleration = (M.retract(x, h * u) + M.retract(x, -h * u) - 2 * x) / h**2
-        assert order == (2 if M.tangent(x, acceleration).norm() < 1e-5 else 1)
-        return
-    # `+ 0` so that no value is aliased; steps above rounding and below the higher orders.
-    steps = torch.logspace(-1.5, -2.5, 6, dtype=torch.float64)
-    gaps = torch.stack([(M.retract(x, t * u) - M.exp(x, t * u)).norm() for t in steps])
-    if gaps.max() < 1e-11:  # it is the geodesic, or agrees by chance beyond any order
-        return
-    slope = (gaps[0] / gaps[-1]).log() / (steps[0] / steps[-1]).log()
-    assert slope > order + 0.9, (float(slope), order)
 
 
 def test_stated_orders_are_not_understated():
@@ -149,176 +111,22 @@ def test_stated_orders_are_not_understated():
 
 
 @over_all
-def test_gradient_represents_the_differential(M, shape):
-    """`<gradient, u>_x = d/dt f(R(t u))`, and coordinates satisfy `B B* = g^-1`."""
+def test_what_is_not_offered_raises_and_says_so(M, shape):
     x = point(M, shape, torch.float64)
-    target = normal(shape, torch.float64, 5)
-
-    def f(y: Tensor) -> Tensor:
-        return ((y - target) ** 3).sum()
-
-    egrad = torch.func.grad(f)(x)
-    gradient = M.gradient(x, egrad)
-    u = M.random_tangent(x)
-    _, slope = directional(lambda v: f(M.retract(x, v)), torch.zeros_like(x), u)
-    assert close(M.tangent(x, gradient), gradient, 1e-11)
-    assert close(M.inner(x, gradient, u), slope, 1e-9)
-
-    zero = torch.zeros_like(x).requires_grad_()
-    (coordinates,) = torch.autograd.grad((M.coordinates(x, zero) * egrad).sum(), zero)
-    assert close(M.coordinates(x, coordinates), gradient, 1e-9)
-
-
-@over_all
-def test_coordinates_have_a_right_inverse(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    u = M.tangent(x, normal(x.shape, torch.float64))
-    assert close(M.coordinates(x, M.inverse_coordinates(x, u)), u, 1e-11)
-
-
-@over_all
-def test_trivialize_is_a_retraction_of_coordinates(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    v = 0.3 * normal(x.shape, torch.float64)
-    expected = M.retract(x, M.coordinates(x, v))
-    assert close(M.trivialize(x, v), expected, 1e-12)
-
-
-@over_all
-def test_inner_is_an_inner_product_and_random_tangents_have_norm_one(M, shape):
-    x = point(M, (3, *shape), torch.float64)
-    u, v = M.random_tangent(x), M.random_tangent(x)
-    assert close(M.tangent(x, u), u, 1e-12)
-    assert close(M.inner(x, u, v), M.inner(x, v, u), 1e-12)
-    assert close(M.inner(x, u + 2 * v, v), M.inner(x, u, v) + 2 * M.inner(x, v, v), 1e-12)
-    if M.dim(shape):
-        assert close(M.norm(x, u), torch.ones(3, dtype=torch.float64), 1e-12)
-
-
-@over_all
-def test_log_inverts_exp_and_dist_is_its_norm(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    u = 0.3 * M.random_tangent(x)
-    rule = M.metric_rule
-    for name in ("exp", "log", "dist"):
-        if getattr(rule, name) is None and not (name == "dist" and rule.log):
-            with pytest.raises(NotImplementedError, match=name):
-                getattr(M, name)(x, x)
-    if rule.exp and rule.log:
-        y = M.exp(x, u)
-        assert close(M.log(x, y), u, 1e-10)
-        assert close(M.dist(x, y), M.norm(x, u), 1e-10)
-        assert close(M.dist(x, y), M.dist(y, x), 1e-10)
-
-
-@over_all
-def test_the_norm_has_a_derivative_at_zero(M, shape):
-    x = point(M, shape, torch.float64)
-    u = torch.zeros_like(x).requires_grad_()
-    (gradient,) = torch.autograd.grad(M.norm(x, u), u)
-    assert (gradient == 0).all()
-    assert M.norm(x, torch.full_like(x, torch.nan)).isnan()
-
-
-@over_all
-def test_inverse_retraction(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    u = 0.3 * M.random_tangent(x)
-    if M.retraction_rule.inverse is None:
-        with pytest.raises(NotImplementedError, match="inverse"):
-            M.inverse_retract(x, x)
-    else:
-        assert close(M.inverse_retract(x, M.retract(x, u)), u, 1e-10)
-
-
-@over_all
-def test_transport_is_tangent_and_linear(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    v, a, b = (M.random_tangent(x) for _ in range(3))
-    v = reach(M) * v
-    moved = M.transport(x, v, a + 2 * b)
-    assert close(moved, M.transport(x, v, a) + 2 * M.transport(x, v, b), 1e-12)
-    assert close(M.tangent(M.retract(x, v), moved), moved, 1e-12)
-    assert close(M.carry(x, x, a), a, 1e-10)
-    if isinstance(M.metric, tm.AffineInvariant | tm.LogEuclidean):
-        assert close(M.norm(M.retract(x, v), M.transport(x, v, a)), M.norm(x, a), 1e-10)
-
-
-@over_all
-@pytest.mark.parametrize("at", ["base", "generic", "rank one"])
-def test_retraction_has_two_derivatives(M, shape, at):
-    x = point(M, shape, torch.float64)
-    if at == "base":
-        v = torch.zeros_like(x)
-    elif at == "generic":
-        v = normal(shape, torch.float64)
-    else:
-        v = torch.zeros_like(x)
-        v[..., :1] = normal(v[..., :1].shape, torch.float64)
-    v.requires_grad_()
-
-    def moved(v: Tensor) -> Tensor:
-        return M.trivialize(x, v)
-
-    assert torch.autograd.gradcheck(moved, (v,))
-    assert torch.autograd.gradgradcheck(moved, (v,), atol=1e-4)
-
-
-@over_all
-def test_a_batch_is_its_points(M, shape):
-    x = point(M, (2, *shape), torch.float64)
-    v, g = M.random_tangent(x), normal(x.shape, torch.float64)
-    for name, other in (("retract", v), ("gradient", g), ("tangent", g), ("coordinates", g)):
-        method = getattr(M, name)
-        looped = torch.stack([method(a, b) for a, b in zip(x, other, strict=True)])
-        assert close(method(x, other), looped, 1e-12), name
-
-
-@over_all
-def test_hessian_is_the_second_derivative_along_geodesics(M, shape):
-    x = point(M, shape, torch.float64)
-    u = M.random_tangent(x)
-    a = normal(shape, torch.float64, 5)
-
-    def f(y: Tensor) -> Tensor:
-        return ((y - a) ** 3).sum()
-
-    egrad = torch.func.grad(f)(x)
-    _, ehess = directional(torch.func.grad(f), x, u)
-    if M.metric_rule.hessian is None:
-        with pytest.raises(NotImplementedError, match="hessian"):
-            M.hessian(x, egrad, ehess, u)
-        return
-    hess = M.hessian(x, egrad, ehess, u)
-    assert close(M.tangent(x, hess), hess, 1e-10)
-    w = M.random_tangent(x)
-    other = M.hessian(x, egrad, directional(torch.func.grad(f), x, w)[1], w)
-    assert close(M.inner(x, hess, w), M.inner(x, u, other), 1e-9)  # self-adjoint
-    if M.retraction_rule.order[type(M.metric)] == 2:
-
-        def along(v: Tensor) -> Tensor:
-            return f(M.retract(x, v))
-
-        zero = torch.zeros_like(x)
-        second = torch.autograd.functional.vhp(along, zero, u)[1]
-        assert close(M.inner(x, hess, u), (second * u).sum(), 1e-8)
-
-
-COMPLEX = [(M, c.shapes[0]) for c in CASES if c.complex for M in variants(c.manifold)]
-
-
-@pytest.mark.parametrize(("M", "shape"), COMPLEX, ids=label)
-def test_complex_points(M, shape):
-    x = point(M, (2, *shape), torch.complex128)
-    u = M.random_tangent(x)
-    y = M.retract(x, reach(M) * u)
-    z = normal(x.shape, torch.complex128)
-    assert close(M.tangent(x, M.tangent(x, z)), M.tangent(x, z), 1e-12)
-    assert close(M.coordinates(x, M.inverse_coordinates(x, u)), u, 1e-11)
-    assert (M.residual(M.project(z)) <= M.tolerance(shape, torch.float64)).all()
-    assert x.is_complex() and not M.norm(x, u).is_complex()
-    assert (M.residual(y) <= M.tolerance(shape, torch.float64)).all()
-    assert close(M.retract(x, 1e-5 * u), x + 1e-5 * u, 1e-9)
+    calls = {
+        "hessian": (x, x, x, x),
+        "weingarten": (x, x, x),
+        "exp": (x, x),
+        "log": (x, x),
+        "dist": (x, x),
+        "parallel_transport": (x, x, x),
+        "injectivity_radius": (shape,),
+        "inverse_retract": (x, x),
+    }
+    for name, arguments in calls.items():
+        if not M.offers(name):
+            with pytest.raises(NotImplementedError, match=name.split("_")[0]):
+                getattr(M, name)(*arguments)
 
 
 @over_all
@@ -345,8 +153,8 @@ def test_nan_stays_nan(M, shape):
         assert M.residual(bad)[0].isnan() and M.residual(bad)[1] <= M.tolerance(shape, x.dtype)
 
 
-@over_all
-@in_both
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@over_manifolds
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
 def test_project_takes_any_size(M, shape, dtype, scale):
     x = M.project(scale * normal(shape, dtype))
@@ -360,6 +168,25 @@ def test_half_precision_is_computed_in_single(M, shape):
     y = M.retract(x, v)
     assert y.dtype == torch.bfloat16
     assert close(y.float(), M.retract(x.float(), v.float()), 2**-7)
+    # A point in single precision stays so, whatever the vector.
+    assert M.retract(x.float(), v).dtype == torch.float32
+    for name in ("log", "dist"):
+        if M.offers(name):
+            assert getattr(M, name)(x, y).dtype == torch.bfloat16
+
+
+@over_all
+def test_autocast_changes_nothing(M, shape):
+    x = point(M, (2, *shape), torch.float32)
+    v, calls = 0.1 * M.random_tangent(x), ["retract", "tangent", "gradient", "norm"]
+    y = M.retract(x, v)
+    calls = {name: (x, v) for name in calls} | {
+        name: (x, y) for name in ("log", "dist") if M.offers(name)
+    }
+    expected = {name: getattr(M, name)(*arguments) for name, arguments in calls.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        for name, arguments in calls.items():
+            assert torch.equal(getattr(M, name)(*arguments), expected[name]), name
 
 
 @over_all
@@ -368,7 +195,13 @@ def test_a_manifold_is_a_value(M, shape):
     assert M == twin and hash(M) == hash(twin) and eval(repr(M), vars(tm)) == M
 
 
-@over_all
+@pytest.mark.parametrize("case", PRODUCTS, ids=lambda case: repr(case.manifold))
+def test_a_product_is_a_value(case):
+    M = case.manifold
+    assert hash(M) == hash(eval(repr(M), vars(tm))) and eval(repr(M), vars(tm)) == M
+
+
+@over_manifolds
 def test_same_seed_same_point(M, shape):
     a, b = point(M, shape, torch.float32, 7), point(M, shape, torch.float32, 7)
     assert (
@@ -376,3 +209,48 @@ def test_same_seed_same_point(M, shape):
         and not torch.equal(a, point(M, shape, torch.float32, 8))
         or (M.dim(shape) == 0)
     )
+
+
+def test_numbers_that_no_point_has_are_refused():
+    with pytest.raises(TypeError, match="points are real, got torch.complex64"):
+        tm.SpecialOrthogonal().random(3, 3, dtype=torch.complex64)
+    with pytest.raises(TypeError, match="floating point"):
+        tm.Sphere().random(3, dtype=torch.int64)
+    assert tm.Stiefel().dim((5, 2), dtype=torch.complex64) == 16
+
+
+def test_a_map_with_the_name_of_a_retraction_is_told_apart():
+    with pytest.raises(ValueError, match=r"the map tm.maps.QR\(\); the retraction .* is tm.QR\(\)"):
+        tm.Stiefel(retraction=tm.maps.QR())
+
+
+def test_points_of_different_shapes_do_not_broadcast():
+    M = tm.Stiefel()
+    with pytest.raises(ValueError, match=r"one shape but for batch dimensions"):
+        M.tangent(M.random(5, 3), torch.randn(5, 1))
+
+
+def test_a_product_refuses_what_does_not_fit():
+    M = tm.Product(tm.Sphere(), tm.Stiefel())
+    with pytest.raises(ValueError, match=r"random|check_shape.*expected a tuple of 2"):
+        M.random((3,))
+    with pytest.raises(ValueError, match="expected a tuple of 2, got tuple of 1"):
+        M.residual((torch.randn(3),))
+    with pytest.raises(ValueError, match="either by position or by name"):
+        tm.Product()
+    with pytest.raises(TypeError, match="a factor must be a manifold"):
+        tm.Product(tm.Sphere(), 3)
+    with pytest.raises(ValueError, match="is not one tensor"):
+        tm.Blocks(M, 2)
+    with pytest.raises(TypeError, match="a weight is one tensor"):
+        tm.constrain(torch.nn.Linear(3, 4), "weight", M)
+
+
+def test_a_product_of_bare_parameters_is_placed_factor_by_factor():
+    M = tm.Product(rotation=tm.SpecialOrthogonal(), shift=tm.Sphere())
+    x = {"rotation": torch.randn(3, 3), "shift": torch.randn(4)}
+    tm.place_(x, M)
+    assert M.residual(x) < 1e-5
+    assert tm.manifold_of(x["shift"]) == tm.Sphere()
+    with pytest.raises(ValueError, match="keys rotation, shift"):
+        tm.place_({"rotation": x["rotation"]}, M)

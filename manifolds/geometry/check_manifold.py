@@ -1,0 +1,90 @@
+"""check_manifold: everything that a manifold promises, tried on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from torchmanifold.manifolds.geometry.invariants import INVARIANTS, Reads, Trial
+from torchmanifold.manifolds.geometry.manifold import Manifold
+from torchmanifold.manifolds.geometry.structure import Shape
+
+__all__ = ["ManifoldCheck", "check_manifold"]
+
+
+@dataclass(frozen=True)
+class ManifoldCheck:
+    """The verdict of `check_manifold`; true where all invariants hold.
+
+    Args:
+        manifold: what was checked.
+        errors: for each invariant its error, in units of what rounding allows; None where the
+            manifold does not offer what the invariant is about.
+    """
+
+    manifold: Manifold
+    errors: dict[str, float | None]
+
+    @property
+    def failed(self) -> list[str]:
+        """The invariants that do not hold."""
+        return [name for name, e in self.errors.items() if e is not None and not e <= 1]
+
+    def __bool__(self) -> bool:
+        """Whether all invariants hold."""
+        return not self.failed
+
+    def __str__(self) -> str:
+        """A table: each invariant, its error, its verdict."""
+        width = max(map(len, self.errors), default=0)
+        lines = [repr(self.manifold)]
+        for name, error in self.errors.items():
+            verdict = "FAILED" if name in self.failed else "holds"
+            told = "not offered" if error is None else f"{error:9.2g}  {verdict}"
+            lines.append(f"  {name:<{width}}  {told}")
+        return "\n".join(lines)
+
+
+def check_manifold(
+    manifold: Manifold,
+    shape: Shape,
+    *,
+    dtype: torch.dtype = torch.float64,
+    generator: torch.Generator | None = None,
+    reads: tuple[Reads, ...] = ("manifold", "metric", "retraction"),
+) -> ManifoldCheck:
+    """Try every invariant of a manifold, with its metric and its retraction, at random points.
+
+    Among the invariants: residuals of points, projections and retractions; tangent projections are
+    orthogonal; the tangent space has `dim` dimensions; gradients represent differentials and
+    `B B* = g^-1`; the logarithm inverts the exponential; Hessians are second derivatives;
+    retractions have their stated order and two derivatives; one point broadcasts against many.
+
+    Args:
+        manifold: one of this library, or your own.
+        shape: of one point; a tuple or dict of shapes for a product. Small shapes are enough.
+        dtype: float64, float32, or complex.
+        generator: for the random points; seed 0 if not given.
+        reads: leave out invariants that depend on other choices than these.
+
+    Returns:
+        A verdict that is true where all invariants hold; printed, it is a table.
+
+    Raises:
+        ValueError: if no point of the manifold has that shape.
+
+    Example:
+        >>> import torchmanifold as tm
+        >>> bool(tm.check_manifold(tm.Sphere(), (4,)))
+        True
+
+    Source: Boumal, An Introduction to Optimization on Smooth Manifolds, Cambridge 2023, sections
+    3.8, 4.8, 5.5 and 6.8.
+    """
+    manifold.check_shape(shape)
+    manifold.check_dtype(dtype)
+    generator = generator or torch.Generator().manual_seed(0)
+    trial = Trial(manifold, shape, dtype, generator)
+    errors = {name: check(trial) for name, (kind, check) in INVARIANTS.items() if kind in reads}
+    return ManifoldCheck(manifold, errors)

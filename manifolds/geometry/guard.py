@@ -1,0 +1,44 @@
+"""What every method of a manifold does to its arguments before the mathematics begins."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.linalg import in_working_precision
+from torchmanifold.manifolds.linalg.precision import F
+
+__all__ = ["guarded"]
+
+
+def guarded(method: F) -> F:
+    """A method `(manifold, x, ...)` whose tensors broadcast, in float32 or a wider dtype.
+
+    The batch dimensions of all tensors are broadcast; the dimensions of one point must agree.
+    Half precision and autocast are those of `in_working_precision`.
+    """
+    in_precision = in_working_precision(method)
+
+    @functools.wraps(method)
+    def wrapper(manifold: Any, *points: Any) -> Any:
+        first = points[0]
+        # A point of a product is no tensor; its factors have guards of their own.
+        if isinstance(first, Tensor) and any(p.shape != first.shape for p in points[1:]):
+            points = _broadcast(manifold, points)
+        return in_precision(manifold, *points)
+
+    return cast(F, wrapper)
+
+
+def _broadcast(manifold: Any, points: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    n = manifold.event_ndim
+    events = {tuple(p.shape[max(p.ndim - n, 0) :]) for p in points}
+    if len(events) > 1:
+        raise ValueError(
+            f"{manifold!r}: points and vectors must have one shape but for batch dimensions in "
+            f"front, got {' and '.join(str(tuple(p.shape)) for p in points)}"
+        )
+    return torch.broadcast_tensors(*points)

@@ -1,0 +1,81 @@
+"""Rows of a manifold's tables, seen through a view of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry.metrics import MetricRule
+from torchmanifold.manifolds.geometry.retractions import RetractionRule
+
+__all__ = ["seen_metric", "seen_retraction"]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tensor-valued row of the inner manifold's table, seen through the view."""
+
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: Any, x: Tensor, *tensors: Tensor) -> Tensor:
+        inward = (view.inward(t) for t in (x, *tensors))
+        return view.outward(self.row(view.manifold, *inward), x.shape)
+
+
+@dataclass(frozen=True)
+class _SeenInner:
+    """The inner products of the inner points, added up."""
+
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: Any, x: Tensor, *tensors: Tensor) -> Tensor:
+        inward = (view.inward(t) for t in (x, *tensors))
+        return view.parts(self.row(view.manifold, *inward), x).sum(-1)
+
+
+@dataclass(frozen=True)
+class _SeenDist:
+    """The distances of the inner points, as the sides of a box."""
+
+    row: Callable[..., Tensor]
+
+    def __call__(self, view: Any, x: Tensor, y: Tensor) -> Tensor:
+        parts = view.parts(self.row(view.manifold, view.inward(x), view.inward(y)), x)
+        return torch.linalg.vector_norm(parts, dim=-1)
+
+
+@dataclass(frozen=True)
+class _SeenRadius:
+    """The injectivity radius of a product of equal manifolds is that of one."""
+
+    row: Callable[..., float]
+
+    def __call__(self, view: Any, shape: tuple[int, ...]) -> float:
+        return self.row(view.manifold, view.inner_shape(shape))
+
+
+_SEEN: dict[str, Callable[[Any], Any]] = {
+    "inner": _SeenInner,
+    "dist": _SeenDist,
+    "injectivity_radius": _SeenRadius,
+}
+
+
+def seen_metric(rule: MetricRule) -> MetricRule:
+    """The row of a metric, seen through a view."""
+    rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    return MetricRule(**{name: row and _SEEN.get(name, _Seen)(row) for name, row in rows.items()})
+
+
+def seen_retraction(rule: RetractionRule) -> RetractionRule:
+    """The row of a retraction, seen through a view."""
+    return RetractionRule(
+        _Seen(rule.retract),
+        rule.order,
+        rule.inverse and _Seen(rule.inverse),
+        {metric: _Seen(row) for metric, row in rule.trivialize.items()},
+    )

@@ -1,0 +1,65 @@
+"""Points that are made of several tensors: tuples and dicts, nested as deep as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Point", "Shape", "is_shape", "leaves", "mapped", "normal", "scaled"]
+
+#: one tensor, or a tuple or dict of points
+Point = Any
+#: the sizes of one tensor, or a tuple or dict of shapes
+Shape = Any
+
+
+def mapped(function: Callable[..., Any], *points: Point) -> Any:
+    """`function` of the tensors (or other leaves) that stand at the same place in all points."""
+    first = points[0]
+    if isinstance(first, dict):
+        return {name: mapped(function, *(p[name] for p in points)) for name in first}
+    if type(first) is tuple:
+        return tuple(mapped(function, *parts) for parts in zip(*points, strict=True))
+    return function(*points)
+
+
+def leaves(point: Point) -> list[Any]:
+    """The tensors of a point, in its own order."""
+    if isinstance(point, dict):
+        return [leaf for part in point.values() for leaf in leaves(part)]
+    if type(point) is tuple:
+        return [leaf for part in point for leaf in leaves(part)]
+    return [point]
+
+
+def is_shape(shape: Shape) -> bool:
+    """Whether these are the sizes of one tensor."""
+    return not isinstance(shape, dict) and all(isinstance(size, int) for size in shape)
+
+
+def normal(
+    shape: Shape,
+    *,
+    generator: torch.Generator | None,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> Point:
+    """Standard normal tensors of the given shapes."""
+    if is_shape(shape):
+        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=device)
+    draw = {"generator": generator, "dtype": dtype, "device": device}
+    if isinstance(shape, dict):
+        return {name: normal(part, **draw) for name, part in shape.items()}
+    return tuple(normal(part, **draw) for part in shape)
+
+
+def scaled(numbers: Tensor, u: Point, event_ndim: Any) -> Point:
+    """`u` times one number a point of the batch; `event_ndim` is nested as `u` is."""
+
+    def scale(part: Tensor, ndim: int) -> Tensor:
+        return part * numbers.reshape(numbers.shape + (1,) * ndim).to(part.device)
+
+    return mapped(scale, u, event_ndim)
