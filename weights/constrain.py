@@ -72,8 +72,8 @@ def constrain(
         raise TypeError(f"constrain: manifold must be one such as Stiefel(), got {manifold!r}")
     if not isinstance(manifold.event_ndim, int):
         raise TypeError(
-            f"constrain: a weight is one tensor, and a point of {manifold!r} is not; constrain each "
-            f"weight on its own factor, or pass a tuple or dict of parameters to place_"
+            f"constrain: a weight is one tensor, and a point of {manifold!r} is not; constrain "
+            f"each weight on its own factor, or pass a tuple or dict of parameters to place_"
         )
     plan = []
     for name in _names(module, tensor_name):

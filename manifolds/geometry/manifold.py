@@ -278,7 +278,9 @@ class Manifold(Tables):
             raise TypeError(f"{self!r}: points have floating point entries, got {dtype}")
         found = "complex" if dtype.is_complex else "real"
         if self.numbers not in (found, "either"):
-            raise TypeError(f"{self!r}: points are {self.numbers}, got {dtype}")
+            raise TypeError(
+                f"{self!r}: points are {self.numbers}, got {dtype}; convert the tensor first"
+            )
 
     def tolerance(self, shape: tuple[int, ...], dtype: torch.dtype) -> float:
         """Rounding level of the residual: `10 eps sqrt(p)`, with `p` the last dimension."""

@@ -281,7 +281,7 @@ def test_refused_by_name(how):
         tm.constrain(nn.Sequential(nn.Linear(4, 4)), "0.weight", tm.Stiefel(), how=how)
     with pytest.raises(ValueError, match="pass blocks=4"):
         tm.constrain(nn.LSTM(4, 6), "weight_hh_l0", tm.Stiefel(), how=how, blocks=3)
-    with pytest.raises(TypeError, match="rotations are real"):
+    with pytest.raises(TypeError, match="points are real"):
         tm.constrain(
             nn.Linear(3, 3, dtype=torch.complex64), "weight", tm.SpecialOrthogonal(), how=how
         )
