@@ -34,8 +34,12 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     ends within `d - 2 h attraction d (1 - d) + h^2 ||field||^2`; the safe step is the longest for
     which this is at most `safety`. Four products, and no `n x n` matrix.
 
+    From a larger `d` the first part is left out, and a step of at most
+    `1 / (2 attraction (1 + d))` brings every singular value nearer to 1: a matrix of full rank
+    comes back from anywhere.
+
     Args:
-        x: `(*batch, n, p)`, with `||x'x - I||_F <= safety`.
+        x: `(*batch, n, p)`; the bound holds from `||x'x - I||_F <= safety`.
         g: `(*batch, n, p)`, a Euclidean gradient, or an average of them.
         lr: learning rate.
         attraction: weight of the second part of the field.
@@ -45,12 +49,15 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     """
     gram = x.mH @ x
     excess = gram - eye_like(x)
-    field = g @ gram / 2 + x @ (attraction * excess - g.mH @ x / 2)
-    d, size = map(frobenius, (excess, field))
+    d = frobenius(excess)
+    near = d <= safety + torch.finfo(d.dtype).eps ** 0.5  # a bound that is met is met to rounding
+    half = extended(near.to(d.dtype) / 2, x)
+    field = (half * g) @ gram + x @ (attraction * excess - half * (g.mH @ x))
+    size = frobenius(field)
     size = size.clamp_min(torch.finfo(size.dtype).tiny)
     pull = attraction * d * (1 - d).clamp_min(0) / size
     safe = (pull + (pull.square() + (safety - d).clamp_min(0)).sqrt()) / size
-    safe = safe.clamp_max(0.5 / attraction)
+    safe = torch.where(near, safe.clamp_max(0.5 / attraction), 0.5 / (attraction * (1 + d)))
     if isinstance(lr, Tensor):
         lr = lr.squeeze().to(safe)
         h = torch.minimum(lr, safe)

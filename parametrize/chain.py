@@ -71,10 +71,13 @@ class ParametrizationList(nn.ModuleList):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         ownership.enroll(self)
+        if self.maps_moved:
+            ownership.moved(self)
 
     def _prepare(self, unsafe: bool) -> None:
         self.unsafe = unsafe
         self.tensor_name = "tensor"
+        self.maps_moved = False
         self.holders = 0
         self.changes = 0
         self._watch = Watch()

@@ -163,6 +163,7 @@ def _refuse_replaced(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 def moved(chain: ParametrizationList) -> None:
     """Remember that the maps of ``chain`` changed, so that its originals have another meaning."""
+    chain.maps_moved = True  # for its copies
     _moved.add(chain)
     _watch_moments()
 
@@ -181,6 +182,7 @@ def _warn_of_moments(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if not held:
             continue
         _moved.discard(chain)
+        chain.maps_moved = False
         moments = [
             value
             for tensor in held

@@ -71,6 +71,22 @@ def test_a_safe_step_stays_safe_and_a_longer_one_need_not(safety, attraction, si
         assert tm.Stiefel().residual(y).max() <= safety * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("attraction", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("scale", [1e-2, 0.5, 3.0, 1e4])
+def test_it_lands_from_anywhere(scale, attraction):
+    """Of full rank; the residual falls at every step from where the bound says nothing."""
+    M, generator = tm.Stiefel(), torch.Generator().manual_seed(0)
+    x = scale * torch.randn(10, 8, 4, generator=generator, dtype=F64)
+    x[0] = off_by(0.95)
+    for _ in range(200):
+        before = M.residual(x)
+        g = torch.randn(10, 8, 4, generator=generator, dtype=F64)
+        x = landing_step(x, g, 20.0, attraction, 0.5)
+        d = M.residual(x)
+        assert (d < before.clamp_min(0.5 + 1e-12)).all()
+    assert d.max() <= 0.5 + 1e-12
+
+
 def test_the_safe_step_is_no_shorter_than_it_must_be():
     """For a field of rank one from the manifold, the bound is attained."""
     x = torch.eye(6, 1, dtype=F64)

@@ -5,6 +5,7 @@ Each test runs the same code on both libraries, so it also says when torch has m
 """
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -788,3 +789,16 @@ def test_momentum_outlives_an_assignment_unless_it_is_dropped(constrain, drop, r
     assert torch.allclose(module.weight, target, atol=1e-5) == drop
     told = [str(w.message) for w in recwarn if "moments from before" in str(w.message)]
     assert len(told) == (constrain is not orthogonal and not drop)
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_is_warned_of_momentum_from_before_an_assignment(copier):
+    module = tm.constrain(nn.Linear(4, 4), "weight", tm.SpecialOrthogonal())
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    module(torch.randn(2, 4)).norm(p=3).backward()
+    optimizer.step()
+    module.weight = tm.SpecialOrthogonal().random(4, 4)
+    _, again = copier((module, optimizer))
+    with pytest.warns(UserWarning, match="moments from before the assignment"):
+        again.step()
+    again.step()
