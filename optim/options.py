@@ -57,7 +57,7 @@ def _is_rate(value: Any) -> bool:
 
 def _are_betas(value: Any) -> bool:
     pair = isinstance(value, tuple | list) and len(value) == 2
-    return pair and all(isinstance(beta, Real) and 0 <= beta < 1 for beta in value)
+    return pair and all(isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in value)
 
 
 Rate = Annotated[

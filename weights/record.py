@@ -95,7 +95,7 @@ def place(parameter: Tensor, placement: Placement) -> None:
     _watch_optimizers()
 
 
-def placement_of(parameter: Tensor) -> Placement | None:
+def placement_of(parameter: Tensor | None) -> Placement | None:
     """The stamp of a parameter, if it has one."""
     return getattr(parameter, "_placement", None)
 

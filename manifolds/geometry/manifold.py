@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.guard import guarded
-from torchmanifold.manifolds.geometry.structure import is_shape, mapped, normal, scaled
+from torchmanifold.manifolds.geometry.structure import Shape, is_shape, mapped, normal, scaled
 from torchmanifold.manifolds.geometry.tables import Tables
 from torchmanifold.manifolds.linalg import event_sum
 
@@ -282,7 +282,7 @@ class Manifold(Tables):
                 f"{self!r}: points are {self.numbers}, got {dtype}; convert the tensor first"
             )
 
-    def tolerance(self, shape: tuple[int, ...], dtype: torch.dtype) -> float:
+    def tolerance(self, shape: Shape, dtype: torch.dtype) -> float:
         """Rounding level of the residual: `10 eps sqrt(p)`, with `p` the last dimension."""
         if not is_shape(shape):
             parts = shape.values() if isinstance(shape, dict) else shape

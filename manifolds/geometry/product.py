@@ -45,7 +45,7 @@ class _Sum:
     method: str
 
     def __call__(self, product: Product, *points: Point) -> Tensor:
-        return sum(product.each(self.method, *points))  # type: ignore[return-value]
+        return sum(product.each(self.method, *points))
 
 
 def _dist(product: Product, x: Point, y: Point) -> Tensor:

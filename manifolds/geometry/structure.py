@@ -48,12 +48,15 @@ def normal(
     device: torch.device | str | None,
 ) -> Point:
     """Standard normal tensors of the given shapes."""
-    if is_shape(shape):
-        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=device)
-    draw = {"generator": generator, "dtype": dtype, "device": device}
-    if isinstance(shape, dict):
-        return {name: normal(part, **draw) for name, part in shape.items()}
-    return tuple(normal(part, **draw) for part in shape)
+
+    def draw(part: Shape) -> Point:
+        if is_shape(part):
+            return torch.randn(tuple(part), generator=generator, dtype=dtype, device=device)
+        if isinstance(part, dict):
+            return {name: draw(inner) for name, inner in part.items()}
+        return tuple(draw(inner) for inner in part)
+
+    return draw(shape)
 
 
 def scaled(numbers: Tensor, u: Point, event_ndim: Any) -> Point:

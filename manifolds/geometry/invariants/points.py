@@ -51,7 +51,8 @@ def _tangent_space_has_the_stated_dimension(t: Trial) -> float:
     x = t.point()
     like, columns = leaves(x), []
     for i, part in enumerate(like):
-        for unit in (1.0, 1j) if part.is_complex() else (1.0,):
+        units: tuple[Any, ...] = (1.0, 1j) if part.is_complex() else (1.0,)
+        for unit in units:
             for k in range(part.numel()):
                 basis = [torch.zeros_like(p) for p in like]
                 basis[i].view(-1)[k] = unit

@@ -42,8 +42,8 @@ def _retraction_has_the_stated_order(t: Trial) -> float | None:
             return None
         # A retraction of second order leaves a submanifold's point with a normal acceleration.
         h, u = t.eps**0.25, t.unit(x)
-        ends = (M.retract(x, t.scaled(s * h, u)) for s in (1, -1))
-        bend = mapped(lambda a, b, c: (a + b - 2 * c) / h**2, *ends, x)
+        sides = (M.retract(x, t.scaled(s * h, u)) for s in (1, -1))
+        bend = mapped(lambda a, b, c: (a + b - 2 * c) / h**2, *sides, x)
         second = size(M.tangent(x, bend)) < 100 * t.eps**0.5
         return 0.0 if order <= (2 if second else 1) else math.inf
     u, steps = t.unit(x), (10**-1.5, 10**-2.5)
