@@ -22,7 +22,7 @@ def _retraction_starts_with_the_given_velocity(t: Trial) -> float:
     M, x = t.M, t.point()
     zero, u = mapped(torch.zeros_like, x), t.unit(x)
     y, velocity = directional(lambda v: M.retract(x, v), zero, u)
-    return worst(gap(y, x), gap(velocity, u)) / t.tolerance(1e4)
+    return worst(gap(y, x), gap(velocity, u)) / t.tolerance(1e3)
 
 
 @invariant("retraction")
@@ -51,7 +51,7 @@ def _retraction_has_the_stated_order(t: Trial) -> float | None:
         size(mapped(torch.sub, M.retract(x, t.scaled(s, u)), M.exp(x, t.scaled(s, u))))
         for s in steps
     ]
-    if ends[0] < t.tolerance(1e4):  # it is the geodesic, or agrees by chance beyond any order
+    if ends[0] < t.tolerance(1e3):  # it is the geodesic, or agrees by chance beyond any order
         return 0.0
     slope = math.log(ends[0] / max(ends[1], 1e-300)) / math.log(steps[0] / steps[1])
     return 0.0 if slope > order + 0.9 else math.inf
@@ -61,7 +61,7 @@ def _retraction_has_the_stated_order(t: Trial) -> float | None:
 def _trivializing_is_retracting_coordinates(t: Trial) -> float:
     x = t.point(2)
     v = t.scaled(0.3 * t.reach, t.normal(x))
-    return gap(t.M.trivialize(x, v), t.M.retract(x, t.M.coordinates(x, v))) / t.tolerance(1e4)
+    return gap(t.M.trivialize(x, v), t.M.retract(x, t.M.coordinates(x, v))) / t.tolerance(1e3)
 
 
 @invariant("retraction")
@@ -70,7 +70,7 @@ def _inverse_retraction_inverts(t: Trial) -> float | None:
         return None
     x = t.point(2)
     u = t.scaled(0.3, t.unit(x))
-    return gap(t.M.inverse_retract(x, t.M.retract(x, u)), u) / t.tolerance(1e5)
+    return gap(t.M.inverse_retract(x, t.M.retract(x, u)), u) / t.tolerance(3e3)
 
 
 @invariant("retraction")
