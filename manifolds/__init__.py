@@ -28,6 +28,7 @@ from torchmanifold.manifolds.geometry import (
     check_gradient,
     check_hessian,
     check_retraction,
+    on_matrices,
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.grassmann import Grassmann
@@ -75,4 +76,5 @@ __all__ = [
     "check_manifold",
     "check_retraction",
     "maps",
+    "on_matrices",
 ]

@@ -102,6 +102,11 @@ def _flip(x: Tensor, sign: Tensor) -> Tensor:
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
 
 
+def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
+    # The polar factor of x a is x times that of the skew matrix a, which is skew.
+    return x @ maps.polar_direction(skew(x.mH @ egrad), dtype=dtype)
+
+
 def _require_real(x: Tensor) -> None:
     if x.is_complex():
         raise TypeError(
@@ -133,8 +138,10 @@ class SpecialOrthogonal(Manifold):
     retraction: Retraction = Cayley()
 
     event_ndim: ClassVar[int] = 2
+    orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(
+            steepest=guarded(_steepest),
             coordinates=_coordinates,
             inverse_coordinates=_inverse_coordinates,
             weingarten=weingarten,

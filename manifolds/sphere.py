@@ -129,6 +129,7 @@ class Sphere(Manifold):
 
     numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 1
+    orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(
             weingarten=_weingarten,

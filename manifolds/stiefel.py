@@ -122,6 +122,7 @@ class Stiefel(Manifold):
 
     numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
+    orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(weingarten=weingarten, exp=_embedded_exp),
         Canonical: MetricRule(

@@ -7,15 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds import (
-    Blocks,
-    Flattened,
-    Manifold,
-    SpecialOrthogonal,
-    Sphere,
-    Stiefel,
-    Transposed,
-)
+from torchmanifold.manifolds import Manifold, on_matrices
 from torchmanifold.manifolds.linalg import eye_like, frobenius
 from torchmanifold.optim.optimizer import ManifoldOptimizer
 from torchmanifold.optim.options import Nonfinite, NonNegative, OpenFraction, Positive, Rate
@@ -66,16 +58,6 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     return x - extended(h, x) * field
 
 
-def _land(M: Manifold, x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: float) -> Tensor:
-    """The step of each matrix with orthonormal columns in a point."""
-    if isinstance(M, Blocks | Flattened | Transposed):
-        y = _land(M.manifold, M.inward(x), M.inward(g), lr, attraction, safety)
-        return M.outward(y, x.shape)
-    if isinstance(M, Sphere):  # a matrix with one column
-        return landing_step(x[..., None], g[..., None], lr, attraction, safety)[..., 0]
-    return landing_step(x, g, lr, attraction, safety)
-
-
 def landing(
     manifold: Manifold,
     x: Tensor,
@@ -119,7 +101,11 @@ def landing(
         buffer = g if buffer is None else (momentum * buffer).add(g, alpha=1 - dampening)
         d = g.add(buffer, alpha=momentum) if nesterov else buffer
         new = {"momentum_buffer": buffer}
-    return _land(manifold, x, d, lr, attraction, safety), new
+
+    def step(x: Tensor, g: Tensor) -> Tensor:
+        return landing_step(x, g, lr, attraction, safety)
+
+    return on_matrices(manifold, step, x, d), new
 
 
 class Landing(ManifoldOptimizer):
@@ -199,13 +185,11 @@ class Landing(ManifoldOptimizer):
         check_nesterov(self, options)
 
     def _accept(self, parameter: Any, manifold: Manifold, group: dict[str, Any]) -> None:
-        inner = manifold
-        while isinstance(inner, Blocks | Flattened | Transposed):
-            inner = inner.manifold
-        if not isinstance(inner, Stiefel | SpecialOrthogonal | Sphere):
+        if not manifold.orthonormal:
             raise ValueError(
                 f"Landing: a weight of shape {tuple(parameter.shape)} is on {manifold!r}; landing "
-                f"knows Stiefel, SpecialOrthogonal and Sphere; give it to RiemannianSGD"
+                f"knows orthonormal columns: Stiefel, SpecialOrthogonal, Sphere; give it to "
+                f"RiemannianSGD"
             )
         placement = placement_of(parameter)
         assert placement is not None

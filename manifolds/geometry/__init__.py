@@ -43,7 +43,7 @@ from torchmanifold.manifolds.geometry.retractions import (
     RetractionRule,
 )
 from torchmanifold.manifolds.geometry.shapes import is_complex, require_square
-from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed
+from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, on_matrices
 
 __all__ = [
     "ManifoldCheck",
@@ -85,6 +85,7 @@ __all__ = [
     "keep_coordinates",
     "nearest_orthonormal",
     "newton_schulz",
+    "on_matrices",
     "polar",
     "qr",
     "require_square",

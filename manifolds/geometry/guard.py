@@ -18,7 +18,8 @@ def guarded(method: F) -> F:
     """A method `(manifold, x, ...)` whose tensors broadcast, in float32 or a wider dtype.
 
     The batch dimensions of all tensors are broadcast; the dimensions of one point must agree.
-    Half precision and autocast are those of `in_working_precision`.
+    Arguments that are no tensors are passed on. Half precision and autocast are those of
+    `in_working_precision`.
     """
     in_precision = in_working_precision(method)
 
@@ -26,19 +27,23 @@ def guarded(method: F) -> F:
     def wrapper(manifold: Any, *points: Any) -> Any:
         first = points[0]
         # A point of a product is no tensor; its factors have guards of their own.
-        if isinstance(first, Tensor) and any(p.shape != first.shape for p in points[1:]):
+        if isinstance(first, Tensor) and any(
+            isinstance(p, Tensor) and p.shape != first.shape for p in points[1:]
+        ):
             points = _broadcast(manifold, points)
         return in_precision(manifold, *points)
 
     return cast(F, wrapper)
 
 
-def _broadcast(manifold: Any, points: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _broadcast(manifold: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     n = manifold.event_ndim
+    points = [p for p in arguments if isinstance(p, Tensor)]
     events = {tuple(p.shape[max(p.ndim - n, 0) :]) for p in points}
     if len(events) > 1:
         raise ValueError(
             f"{manifold!r}: points and vectors must have one shape but for batch dimensions in "
             f"front, got {' and '.join(str(tuple(p.shape)) for p in points)}"
         )
-    return torch.broadcast_tensors(*points)
+    alike = iter(torch.broadcast_tensors(*points))
+    return tuple(next(alike) if isinstance(p, Tensor) else p for p in arguments)

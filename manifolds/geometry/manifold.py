@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.steepest import polar_steepest
 from torchmanifold.manifolds.geometry.structure import Shape, is_shape, mapped, normal, scaled
 from torchmanifold.manifolds.geometry.tables import Tables
 from torchmanifold.manifolds.linalg import event_sum
@@ -28,14 +29,12 @@ class Manifold(Tables):
     `retraction` choose from the tables; everything else on this page follows.
 
     All methods broadcast the batch dimensions of their arguments.
-
-    Raises:
-        ValueError: for a metric or a retraction that the manifold does not have, or a pair of
-            them that does not go together; the message names those that do.
     """
 
     #: whether entries of a point are real, complex, or either
     numbers: ClassVar[Literal["real", "complex", "either"]] = "real"
+    #: whether points, vectors as single columns, are matrices with orthonormal columns
+    orthonormal: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -103,6 +102,11 @@ class Manifold(Tables):
         if self.metric_rule.gradient is None:
             return self.tangent(x, egrad)
         return self.metric_rule.gradient(self, x, egrad)
+
+    def steepest(self, x: Tensor, egrad: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """The direction of steepest ascent in the spectral norm, see `polar_steepest`."""
+        row = self.metric_rule.steepest or polar_steepest
+        return row(self, x, egrad, dtype)
 
     @guarded
     def hessian(self, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:

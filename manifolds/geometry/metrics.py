@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class MetricRule:
             `B_x B_x* = g^-1`: the coordinates in which gradient descent on `v` is Riemannian
             gradient descent.
         inverse_coordinates: a right inverse of `coordinates` on the tangent space.
+        steepest: `(manifold, x, egrad, dtype) -> tangent`, the steepest direction in the spectral
+            norm; the polar factor of the gradient if not given.
         carry: `(manifold, x, y, w) -> w'`, linear, from the tangent space at `x` to that at `y`.
         weingarten: `(manifold, x, v, w) -> tangent`, the Weingarten map of the normal vector `w`
             along `v`, for the metric of a submanifold; the Hessian follows.
@@ -86,6 +89,7 @@ class MetricRule:
 
     inner: Row3 | None = None
     gradient: Row2 | None = None
+    steepest: Callable[[Any, Tensor, Tensor, torch.dtype | None], Tensor] | None = None
     coordinates: Row2 | None = None
     inverse_coordinates: Row2 | None = None
     carry: Row3 | None = None

@@ -58,6 +58,12 @@ class _SeenRadius:
         return self.row(view.manifold, view.inner_shape(shape))
 
 
+def _seen_steepest(view: Any, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """The steepest direction of each inner point."""
+    inner = view.manifold.steepest(view.inward(x), view.inward(egrad), dtype)
+    return view.outward(inner, x.shape)
+
+
 _SEEN: dict[str, Callable[[Any], Any]] = {
     "inner": _SeenInner,
     "dist": _SeenDist,
@@ -68,7 +74,8 @@ _SEEN: dict[str, Callable[[Any], Any]] = {
 def seen_metric(rule: MetricRule) -> MetricRule:
     """The row of a metric, seen through a view."""
     rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
-    return MetricRule(**{name: row and _SEEN.get(name, _Seen)(row) for name, row in rows.items()})
+    seen = {name: row and _SEEN.get(name, _Seen)(row) for name, row in rows.items()}
+    return MetricRule(**{**seen, "steepest": _seen_steepest})
 
 
 def seen_retraction(rule: RetractionRule) -> RetractionRule:

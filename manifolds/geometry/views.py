@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
 from torchmanifold.manifolds.geometry.seen import seen_metric, seen_retraction
 
-__all__ = ["Blocks", "Flattened", "Transposed"]
+__all__ = ["Blocks", "Flattened", "Transposed", "on_matrices"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class _View(Manifold):
     def numbers(self) -> Literal["real", "complex", "either"]:  # type: ignore[override]
         """The inner manifold's."""
         return self.manifold.numbers
+
+    @property
+    def orthonormal(self) -> bool:  # type: ignore[override]
+        """The inner manifold's."""
+        return self.manifold.orthonormal
 
     @property
     def metric(self) -> Metric:
@@ -105,6 +110,20 @@ class _View(Manifold):
 
     def _refuse(self, wants: str, shape: tuple[int, ...]) -> ValueError:
         return ValueError(f"{self!r}: a point has {wants}, got the shape {tuple(shape)}")
+
+
+def on_matrices(
+    manifold: Manifold, function: Callable[..., Tensor], x: Tensor, *others: Tensor
+) -> Tensor:
+    """`function` of points and vectors seen as matrices; its value is seen back.
+
+    Of a view these are the inner points, and of a manifold of vectors they have one column.
+    """
+    if isinstance(manifold, _View):
+        inner = on_matrices(manifold.manifold, function, *map(manifold.inward, (x, *others)))
+        return manifold.outward(inner, x.shape)
+    ones = [1] * (2 - manifold.event_ndim)
+    return function(*(z.reshape(*z.shape, *ones) for z in (x, *others))).reshape(x.shape)
 
 
 def _require_tensors(view: _View) -> None:

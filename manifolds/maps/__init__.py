@@ -38,6 +38,7 @@ from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, Ne
 from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
 from torchmanifold.manifolds.maps.newton_schulz import newton_schulz
 from torchmanifold.manifolds.maps.polar import polar, polar_step
+from torchmanifold.manifolds.maps.polar_direction import polar_direction
 from torchmanifold.manifolds.maps.projected_qr import projected_qr_step
 from torchmanifold.manifolds.maps.qr import qr, qr_step
 from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction
@@ -98,6 +99,7 @@ __all__ = [
     "log_orthogonal",
     "newton_schulz",
     "polar",
+    "polar_direction",
     "polar_step",
     "projected_qr_step",
     "qr",
