@@ -14,6 +14,7 @@ __all__ = [
     "check_flags",
     "check_input",
     "check_name",
+    "check_positive",
     "check_sizes",
     "check_state",
 ]
@@ -65,6 +66,16 @@ def check_name(argument: str, name: object, known: Iterable[str], also: str = ""
         f"OrthogonalRNN: {argument} must be one of {', '.join(map(repr, names))}{also}, "
         f"got {name!r}{hint}"
     )
+
+
+def check_positive(**numbers: float | None) -> None:
+    """A positive number, or None."""
+    for name, number in numbers.items():
+        known = isinstance(number, int | float) and not isinstance(number, bool) and number > 0
+        if number is not None and not known:
+            raise ValueError(
+                f"OrthogonalRNN: {name} must be a positive number or None, got {number!r}"
+            )
 
 
 def check_input(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
