@@ -60,6 +60,14 @@ def test_convergence_plot() -> None:
     assert all(axes.lines for axes in plt.gcf().axes)
 
 
+def test_state_tracking(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _load("state_tracking").main(steps=300, longest=8)
+    assert found["orthogonal"][:16].min() > 0.9
+    assert max(found["diagonal"][15], found["LSTM"][15]) < 0.5
+    assert "after 160" in capsys.readouterr().out
+    assert len(plt.gcf().axes[0].lines) == 5
+
+
 def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py")}
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__])}
