@@ -1,6 +1,7 @@
 """Where a weight of a module meets a manifold."""
 
 from torchmanifold.weights.averaging import average_
+from torchmanifold.weights.bake import bake
 from torchmanifold.weights.checkpoint import project_state_dict
 from torchmanifold.weights.constrain import constrain, unconstrain
 from torchmanifold.weights.place import place_
@@ -13,6 +14,7 @@ __all__ = [
     "Report",
     "Trivialization",
     "average_",
+    "bake",
     "constrain",
     "is_constrained",
     "manifold_of",
