@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 import torchmanifold as tm
 from torchmanifold.manifolds.linalg import gram_residual, skew
 
+from .table import Target
 from .timing import Contender
 
 __all__ = [
+    "Steps",
     "constrained",
     "forward_backward",
     "linear",
@@ -88,3 +91,43 @@ def linear(
 def constrained(n: int, p: int, manifold: tm.Manifold, device: torch.device) -> nn.Module:
     """A linear layer without bias whose weight, `n x p`, is on a manifold, away from the base."""
     return loose(tm.constrain(nn.Linear(p, n, bias=False, device=device), "weight", manifold))
+
+
+class Steps:
+    """An optimizer whose weights are given one of four gradients before each step, in turn."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+    ) -> None:
+        self.optimizer = optimizer
+        self.parameters = parameters
+        # Tensors of their own, as a backward pass leaves them.
+        self.turns = itertools.cycle(
+            [
+                [g.clone() for g in gradient.reshape(len(parameters), *parameters[0].shape)]
+                for gradient in gradients
+            ]
+        )
+
+    def prepare(self) -> None:
+        """Give the weights their next gradients."""
+        for parameter, gradient in zip(self.parameters, next(self.turns), strict=True):
+            parameter.grad = gradient
+
+    def residual(self) -> float:
+        """That of the worst weight."""
+        return worst_residual(torch.stack([p.detach() for p in self.parameters]))
+
+    def contender(self, name: str, **options: bool | tuple[Target, ...]) -> Contender:
+        """One step, timed."""
+        return Contender(
+            name,
+            self.optimizer.step,
+            self.residual,
+            before=self.prepare,
+            number=1,
+            **options,  # type: ignore[arg-type]
+        )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 
 import torchmanifold as tm
 
-from . import networks, peers
+from . import muon, networks, peers
 from .benchmark import Benchmark, Piece, Settings
-from .contenders import spread_out, worst_residual
+from .contenders import Steps, spread_out
 from .table import Target
 from .timing import Contender, Work
 
@@ -50,47 +49,11 @@ TARGETS: dict[tuple[int, int, int], tuple[Target | None, ...]] = {
 }
 
 
-class _Steps:
-    """An optimizer whose weights are given one of four gradients before each step, in turn."""
-
-    def __init__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        parameters: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-    ) -> None:
-        self.optimizer = optimizer
-        self.parameters = parameters
-        # Tensors of their own, as a backward pass leaves them.
-        self.turns = itertools.cycle(
-            [
-                [g.clone() for g in gradient.reshape(len(parameters), *parameters[0].shape)]
-                for gradient in gradients
-            ]
-        )
-
-    def prepare(self) -> None:
-        for parameter, gradient in zip(self.parameters, next(self.turns), strict=True):
-            parameter.grad = gradient
-
-    def residual(self) -> float:
-        return worst_residual(torch.stack([p.detach() for p in self.parameters]))
-
-    def contender(self, name: str, **options: bool | tuple[Target, ...]) -> Contender:
-        return Contender(
-            name,
-            self.optimizer.step,
-            self.residual,
-            before=self.prepare,
-            number=1,
-            **options,  # type: ignore[arg-type]
-        )
-
-
 def _pieces(settings: Settings) -> Iterator[Piece]:
     for shape in ((1, 12, 12), (3, 8, 4)) if settings.quick else TARGETS:
         name = "step {} x ({} x {})".format(*shape)
         yield Piece(name, partial(_step, name, settings, shape))
+    yield from muon.pieces(settings)
     yield from networks.pieces(settings)
 
 
@@ -115,7 +78,7 @@ def _step(name: str, settings: Settings, shape: tuple[int, int, int]) -> Work:
         who: str, optimizer: torch.optim.Optimizer, parameters: list[Tensor]
     ) -> Contender:
         target = targets.get(who)
-        return _Steps(optimizer, parameters, gradients).contender(
+        return Steps(optimizer, parameters, gradients).contender(
             who, ours=who == "ours", targets=() if target is None else (target,)
         )
 
@@ -134,4 +97,4 @@ def _ours(x: Tensor) -> tuple[torch.optim.Optimizer, list[Tensor]]:
     return optimizer, list(holder.parameters())
 
 
-OPTIM = Benchmark("optim", "optimizer steps against geoopt, POGO and Adam; networks", _pieces)
+OPTIM = Benchmark("optim", "optimizer steps against geoopt, POGO, Adam and Muon; networks", _pieces)

@@ -21,6 +21,7 @@ __all__ = [
     "pogo",
     "torch_adam",
     "torch_cached",
+    "torch_muon",
     "torch_orthogonal",
     "torch_register",
     "versions",
@@ -123,3 +124,12 @@ def torch_adam(points: Iterable[Tensor], lr: float) -> tuple[torch.optim.Optimiz
     """`torch.optim.Adam`, fused, on ordinary copies of the points."""
     parameters: list[Tensor] = [nn.Parameter(x.clone()) for x in points]
     return torch.optim.Adam(parameters, lr=lr, fused=True), parameters
+
+
+def torch_muon(
+    points: Iterable[Tensor], lr: float, momentum: float
+) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """`torch.optim.Muon` without weight decay, on ordinary copies of the points."""
+    parameters: list[Tensor] = [nn.Parameter(x.clone()) for x in points]
+    optimizer = torch.optim.Muon(parameters, lr=lr, momentum=momentum, weight_decay=0)
+    return optimizer, parameters

@@ -36,6 +36,7 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     newton_schulz_step,
     polish,
+    product_in,
     skew,
     svd,
     sym,
@@ -103,8 +104,9 @@ def _flip(x: Tensor, sign: Tensor) -> Tensor:
 
 
 def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
-    # The polar factor of x a is x times that of the skew matrix a, which is skew.
-    return x @ maps.polar_direction(skew(x.mH @ egrad), dtype=dtype)
+    # The polar factor of x a is x times that of the skew matrix a, which is skew, but
+    # for what half precision makes of it.
+    return product_in(dtype, x, skew(maps.polar_direction(skew(x.mH @ egrad), dtype=dtype)))
 
 
 def _require_real(x: Tensor) -> None:

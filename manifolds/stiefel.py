@@ -38,7 +38,9 @@ from torchmanifold.manifolds.linalg import (
     in_working_precision,
     inner,
     polish,
+    product_in,
     skew,
+    sym,
 )
 
 __all__ = ["Stiefel"]
@@ -51,6 +53,13 @@ def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     a = skew(x.mH @ v)
     y = maps.exp_thin(x, v + x @ a)
     return polish(y + y @ maps.expm1_skew(-a))
+
+
+def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
+    # What is projected here has the norm 1, so its tangent part may be rounded; that of the
+    # gradient may not, beside a large normal part.
+    d = maps.polar_direction(M.gradient(x, egrad), dtype=dtype)
+    return d - product_in(dtype, x, sym(product_in(dtype, x.mH, d)))
 
 
 def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -124,10 +133,13 @@ class Stiefel(Manifold):
     event_ndim: ClassVar[int] = 2
     orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(weingarten=weingarten, exp=_embedded_exp),
+        EuclideanMetric: MetricRule(
+            steepest=guarded(_steepest), weingarten=weingarten, exp=_embedded_exp
+        ),
         Canonical: MetricRule(
             inner=_canonical_inner,
             gradient=_canonical_gradient,
+            steepest=guarded(_steepest),
             coordinates=_canonical_coordinates,
             inverse_coordinates=_canonical_inverse_coordinates,
             exp=_canonical_exp,

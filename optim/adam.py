@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torchmanifold.optim.options import (
 )
 from torchmanifold.optim.rule import State, extended, move, second_moment_of
 
-__all__ = ["RiemannianAdam", "riemannian_adam"]
+__all__ = ["RiemannianAdam", "ordinary_adam", "riemannian_adam"]
 
 _ADAM = options_of(adam)
 
@@ -87,6 +88,38 @@ def riemannian_adam(
 def _correction(beta: float, step: Tensor) -> Tensor:
     """`1 - beta^step`, accurate in float32 and without asking the device for `step`."""
     return -torch.expm1(step * (math.log(beta) if beta > 0 else -math.inf))
+
+
+def ordinary_adam(
+    states: MutableMapping[Tensor, Any],
+    group: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+) -> None:
+    """Move ordinary weights as `torch.optim.Adam` and `AdamW` do."""
+    for p in params:
+        state = states[p]
+        if "step" not in state:
+            # On the host, as in PyTorch, unless a graph shall be captured.
+            on_device = group["capturable"] or group["fused"]
+            state["step"] = torch.zeros((), device=p.device if on_device else "cpu")
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        if group["amsgrad"] and "max_exp_avg_sq" not in state:
+            state["max_exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+    held = [states[p] for p in params]
+    adam(
+        params,
+        grads,
+        [s["exp_avg"] for s in held],
+        [s["exp_avg_sq"] for s in held],
+        [s["max_exp_avg_sq"] for s in held] if group["amsgrad"] else [],
+        [s["step"] for s in held],
+        has_complex=any(p.is_complex() for p in params),
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        **{name: group[name] for name in _ADAM if name in group},
+    )
 
 
 class RiemannianAdam(ManifoldOptimizer):
@@ -159,26 +192,4 @@ class RiemannianAdam(ManifoldOptimizer):
         super().__init__(params, locals())
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        for p in params:
-            state = self.state[p]
-            if "step" not in state:
-                # On the host, as in PyTorch, unless a graph shall be captured.
-                on_device = group["capturable"] or group["fused"]
-                state["step"] = torch.zeros((), device=p.device if on_device else "cpu")
-                for name in ("exp_avg", "exp_avg_sq"):
-                    state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
-            if group["amsgrad"] and "max_exp_avg_sq" not in state:
-                state["max_exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-        states = [self.state[p] for p in params]
-        adam(
-            params,
-            grads,
-            [s["exp_avg"] for s in states],
-            [s["exp_avg_sq"] for s in states],
-            [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else [],
-            [s["step"] for s in states],
-            has_complex=any(p.is_complex() for p in params),
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            **{name: group[name] for name in _ADAM if name in group},
-        )
+        ordinary_adam(self.state, group, params, grads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from itertools import repeat
 from operator import attrgetter, is_
 from typing import Any
@@ -135,22 +135,31 @@ class Batch:
 
 
 class Plan:
-    """How the weights of one parameter group move: ordinary ones, and batches on manifolds."""
+    """How the weights of one parameter group move: ordinary ones, and batches on manifolds.
 
-    def __init__(self, params: list[Tensor]) -> None:
+    Args:
+        params: the weights of the group.
+        manifold: the manifold on which a weight moves, None for an ordinary one.
+    """
+
+    def __init__(
+        self,
+        params: list[Tensor],
+        manifold: Callable[[Tensor], Manifold | None] = manifold_of,
+    ) -> None:
         self.params = list(params)
         self.marks = _marks(params)
-        self.manifolds = {p: manifold_of(p) for p in params}
+        self.manifolds = {p: manifold(p) for p in params}
         self.ordinary: list[Tensor] = []
         alike: dict[Any, list[Tensor]] = {}
-        for p, manifold in self.manifolds.items():
-            if manifold is None:
+        for p, where in self.manifolds.items():
+            if where is None:
                 self.ordinary.append(p)
             else:
                 place = sharded().layout(p) if is_sharded(p) else None
-                alike.setdefault((manifold, p.shape, p.dtype, p.device, place), []).append(p)
+                alike.setdefault((where, p.shape, p.dtype, p.device, place), []).append(p)
         parts = [(key[0], part) for key, ps in alike.items() for part in _parts(ps)]
-        self.batches = [Batch(manifold, part, i) for i, (manifold, part) in enumerate(parts)]
+        self.batches = [Batch(where, part, i) for i, (where, part) in enumerate(parts)]
         self.moved = [p for batch in self.batches for p in batch.params]
         #: what `versions` gave when the weights were known to be on their manifolds
         self.written: int | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torchmanifold.optim.batches import Plan, sharded
 from torchmanifold.optim.groups import collect
 from torchmanifold.optim.guards import refuse_overwritten, refuse_replaced, warn_of_no_manifold
 from torchmanifold.optim.nonfinite import all_finite, is_finite, only_finite, where
-from torchmanifold.optim.options import Allowed, Nonfinite, allowed, check, options_of, require
+from torchmanifold.optim.options import Allowed, allowed, check, options_of, require
 from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of
 from torchmanifold.weights.record import place, placement_of, stamp_sharded
@@ -58,17 +59,17 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     rule: ClassVar[Callable[..., tuple[Tensor, State]]]
     #: the names of these
     _names: ClassVar[tuple[str, ...]]
-    #: what they allow
-    _types: ClassVar[dict[str, Allowed]]
+    #: what options allow
+    _types: ClassVar[dict[str, Allowed]] = {}
 
     #: read by the guard that stops other optimizers from moving a manifold weight
     handles_manifolds = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Read the options of the rule."""
+        """Read the options of the rule and of the constructor."""
         super().__init_subclass__(**kwargs)
         cls._names = options_of(cls.rule)
-        cls._types = allowed(cls.rule)
+        cls._types = {**cls._types, **allowed(cls.__init__), **allowed(cls.rule)}
 
     def __init__(self, params: Any, given: dict[str, Any]) -> None:
         """Check the options; take a model, parameters, or groups of them."""
@@ -87,8 +88,10 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         check(self, options, self._types)
         fused, foreach = options.get("fused"), options.get("foreach")
         require(not (fused and foreach), self, "fused", "None or False with foreach=True", fused)
-        choices, given = get_args(Nonfinite), options["nonfinite"]
-        require(given in choices, self, "nonfinite", f"in {choices}", given)
+
+    def _manifold(self, group: dict[str, Any], parameter: Tensor) -> Manifold | None:
+        """The manifold on which a weight moves, None for an ordinary one."""
+        return manifold_of(parameter)
 
     def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:  # noqa: B027
         """Refuse a weight on a manifold where the rule makes no sense."""
@@ -167,7 +170,10 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             self._known.update(held)
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
             # In place: torch.compile of PyTorch 2.11 lets no step set an attribute.
-            self._plans[:] = [Plan(params) for params in groups]
+            self._plans[:] = [
+                Plan(group["params"], functools.partial(self._manifold, group))
+                for group in self.param_groups
+            ]
             for group, plan in zip(self.param_groups, self._plans, strict=True):
                 for p, manifold in plan.manifolds.items():
                     if manifold is not None:

@@ -76,8 +76,8 @@ class Tables(ABC):
         """Whether the method of that name is there for the chosen metric and retraction.
 
         Args:
-            name: `"hessian"`, `"weingarten"`, `"exp"`, `"log"`, `"dist"`, `"parallel_transport"`,
-                `"injectivity_radius"` or `"inverse_retract"`.
+            name: `"steepest"`, `"hessian"`, `"weingarten"`, `"exp"`, `"log"`, `"dist"`,
+                `"parallel_transport"`, `"injectivity_radius"` or `"inverse_retract"`.
 
         Example:
             >>> import torchmanifold as tm
@@ -87,6 +87,8 @@ class Tables(ABC):
         rule = self.metric_rule
         if name == "inverse_retract":
             return self.retraction_rule.inverse is not None
+        if name == "steepest" and getattr(self, "event_ndim", None) in (0, 1, 2):
+            return True
         if name == "dist" and rule.log is not None:
             return True
         if name == "hessian" and rule.weingarten is not None:

@@ -45,6 +45,7 @@ from torchmanifold.manifolds.linalg.products import (
     newton_schulz_step,
     polish,
     polish_change,
+    product_in,
 )
 from torchmanifold.manifolds.linalg.triangular import (
     gram,
@@ -82,6 +83,7 @@ __all__ = [
     "newton_schulz_step",
     "polish",
     "polish_change",
+    "product_in",
     "reads_values",
     "relative",
     "single",

@@ -16,6 +16,7 @@ __all__ = [
     "newton_schulz_step",
     "polish",
     "polish_change",
+    "product_in",
 ]
 
 
@@ -37,6 +38,13 @@ def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: flo
     if a.ndim == b.ndim == c.ndim == 3 and len(a) == len(b):
         return c.baddbmm_(a, b, alpha=alpha, beta=beta)
     return c.mul_(beta).add_(a @ b, alpha=alpha)
+
+
+def product_in(dtype: torch.dtype | None, a: Tensor, b: Tensor) -> Tensor:
+    """`a b`, multiplied in `dtype` and returned in their own; complex matrices in their own."""
+    if dtype is None or a.is_complex():
+        return a @ b
+    return (a.to(dtype) @ b.to(dtype)).to(a.dtype)
 
 
 def accumulate(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:

@@ -10,12 +10,15 @@ CASES = [
     (tm.optim.RiemannianSGD, {"lr": 0.1, "momentum": 0.9}),
     (tm.optim.RiemannianAdam, {"lr": 0.01}),
     (tm.optim.RiemannianRMSprop, {"lr": 0.01, "momentum": 0.9}),
+    (tm.optim.RiemannianMuon, {"lr": 0.05}),
     (tm.optim.Landing, {"lr": 0.1, "momentum": 0.9}),
 ]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("optimizer", "options"), CASES, ids=["sgd", "adam", "rmsprop", "landing"])
+@pytest.mark.parametrize(
+    ("optimizer", "options"), CASES, ids=["sgd", "adam", "rmsprop", "muon", "landing"]
+)
 def test_a_step_compiles_without_graph_breaks(optimizer, options):
     torch._dynamo.reset()
     manifold = tm.Stiefel()

@@ -13,6 +13,7 @@ import torchmanifold as tm
 MOVING = [
     (tm.optim.RiemannianSGD, {"lr": 0.03, "momentum": 0.9}),
     (tm.optim.RiemannianAdam, {"lr": 0.01}),
+    (tm.optim.RiemannianMuon, {"lr": 0.03}),
 ]
 SIZES = (0.005, 0.05, 0.3)
 
@@ -58,7 +59,7 @@ def test_a_thousand_steps(manifold, shape):
     assert manifold.residual(x).max() <= bound(x, manifold)
 
 
-@pytest.mark.parametrize(("optimizer", "options"), MOVING, ids=["sgd", "adam"])
+@pytest.mark.parametrize(("optimizer", "options"), MOVING, ids=["sgd", "adam", "muon"])
 @pytest.mark.parametrize("manifold", exact(tm.Stiefel()), ids=label)
 def test_rounding_does_not_grow(manifold, optimizer, options):
     """On the Brockett cost, whose `sym(x'g)` is positive: a step multiplies what is off by more
@@ -202,7 +203,9 @@ def test_huge_steps_of_rank_one(manifold, shape):
 
 
 @pytest.mark.parametrize(("manifold", "shape"), ORTHOGONAL, ids=label)
-@pytest.mark.parametrize("optimizer", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam])
+@pytest.mark.parametrize(
+    "optimizer", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam, tm.optim.RiemannianMuon]
+)
 def test_zero_and_rank_one_gradients(manifold, shape, optimizer):
     generator = torch.Generator().manual_seed(0)
     weights = [nn.Parameter(x) for x in manifold.random(2, *shape, generator=generator)]

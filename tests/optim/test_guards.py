@@ -12,7 +12,7 @@ import torchmanifold as tm
 from torchmanifold.optim import guards
 
 OURS = [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam, tm.optim.RiemannianRMSprop]
-OURS += [tm.optim.Landing]
+OURS += [tm.optim.RiemannianMuon, tm.optim.Landing]
 
 
 def constrained(how="riemannian"):

@@ -13,6 +13,7 @@ CASES = [
     (tm.optim.RiemannianSGD, {"lr": 0.1}),
     (tm.optim.RiemannianSGD, {"lr": 0.1, "momentum": 0.9}),
     (tm.optim.RiemannianAdam, {"lr": 0.01, "amsgrad": True}),
+    (tm.optim.RiemannianMuon, {"lr": 0.01}),
 ]
 
 

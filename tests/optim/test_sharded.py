@@ -27,6 +27,7 @@ OPTIMIZERS = [
     (Adam, {"lr": 0.05, "amsgrad": True}),
     (Adam, {"lr": 0.05, "second_moment": "element", "nonfinite": "skip"}),
     (RMSprop, {"lr": 0.05, "momentum": 0.5, "nonfinite": "raise"}),
+    (tm.optim.RiemannianMuon, {"lr": 0.05, "weight_decay": 0.1}),
 ]
 
 

@@ -14,6 +14,7 @@ import torchmanifold as tm
 
 SGD, Adam = tm.optim.RiemannianSGD, tm.optim.RiemannianAdam
 RMSprop, Landing = tm.optim.RiemannianRMSprop, tm.optim.Landing
+Muon = tm.optim.RiemannianMuon
 
 #: optimizer, its options, and the options of `torch.optim`'s that it must agree with
 LIKE_TORCH = [
@@ -51,6 +52,8 @@ OURS = [
     (RMSprop, {"lr": 0.01, "momentum": 0.5, "nonfinite": "skip"}),
     (RMSprop, {"lr": 0.01, "second_moment": "element"}),
     (RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.5}),
+    (Muon, {"lr": 0.05}),
+    (Muon, {"lr": 0.02, "nesterov": False, "weight_decay": 0.1, "nonfinite": "skip"}),
     (Landing, {"lr": 0.1, "momentum": 0.9}),
     (Landing, {"lr": 0.1, "nonfinite": "skip", "weight_decay": 0.1}),
 ]
@@ -389,7 +392,7 @@ def test_missing_gradients_leave_weights_and_state_alone():
     assert not any(optimizer.state.values())
 
 
-@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop])
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Muon])
 def test_closures(ours):
     model = Mixed()
     optimizer = ours(model, lr=0.01)
@@ -418,7 +421,7 @@ def test_schedulers_and_hooks():
     assert max(model.residuals()) < 1e-5
 
 
-@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Landing])
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Muon, Landing])
 def test_a_scheduler_moves_a_tensor_learning_rate(ours):
     results = []
     for lr in (0.1, torch.tensor(0.1)):
@@ -504,6 +507,11 @@ def test_replaced_state_is_noticed():
         (Adam, {"eps": -1}, "eps must"),
         (Adam, {"second_moment": "vector"}, "second_moment must be in"),
         (RMSprop, {"alpha": 1.0}, r"alpha must be in \[0, 1\), got 1.0"),
+        (Muon, {"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        (Muon, {"scale": "wide"}, "scale must be in .'match_rms_adamw'.* got 'wide'"),
+        (Muon, {"matrices": "sgd"}, "matrices must be in"),
+        (Muon, {"products": "half"}, "products must be in"),
+        (Muon, {"betas": (1.0, 0.9)}, "betas must be two numbers in"),
         (RMSprop, {"momentum": -1.0}, "momentum must be at least 0"),
         (SGD, {"fused": True, "foreach": True}, "fused must be None or False with foreach=True"),
     ],
@@ -519,13 +527,15 @@ def test_options_that_make_no_sense_are_refused(ours, options, message):
 
 
 @ordinary
-@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Landing])
+@pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Muon, Landing])
 def test_a_constructor_takes_the_options_of_its_rule(ours):
     """By the same name, type and default; it adds how ordinary weights and NaN are handled."""
     rule = inspect.signature(ours.rule).parameters
     written = {n: p for n, p in rule.items() if p.kind is p.KEYWORD_ONLY}
     taken = dict(list(inspect.signature(ours).parameters.items())[1:])
-    assert taken.keys() - written.keys() <= {"capturable", "foreach", "fused", "nonfinite"}
+    others = {"capturable", "foreach", "fused", "nonfinite"}
+    others |= {"betas", "eps", "matrices"} if ours is Muon else set()
+    assert taken.keys() - written.keys() <= others
     for name, option in written.items():
         assert taken[name].annotation == option.annotation
         assert taken[name].default == option.default or name == "lr"
