@@ -366,6 +366,7 @@ def start(rank, world, path):
     try:
         for check in CHECKS:
             check(rank, world)
+        dist.barrier()  # a process that leaves early can abort at its exit
     finally:
         dist.destroy_process_group()
 
