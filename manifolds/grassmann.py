@@ -25,6 +25,7 @@ from torchmanifold.manifolds.geometry import (
     is_complex,
     nearest_orthonormal,
     newton_schulz,
+    newton_schulz_residual,
     polar,
     weingarten,
 )
@@ -129,7 +130,9 @@ class Grassmann(Manifold):
         Polar: RetractionRule(polar, {EuclideanMetric: 2}, _inverse_polar),
         Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log),
         Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}),
-        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2}),
+        NewtonSchulz: RetractionRule(
+            newton_schulz, {EuclideanMetric: 2}, residual=newton_schulz_residual
+        ),
     }
 
     def residual(self, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
     guarded,
     newton_schulz,
+    newton_schulz_residual,
     polar,
     qr,
     require_square,
@@ -164,7 +165,9 @@ class SpecialOrthogonal(Manifold):
         ),
         Polar: RetractionRule(polar, {EuclideanMetric: 2}),
         QR: RetractionRule(qr, {EuclideanMetric: 1}),
-        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2}),
+        NewtonSchulz: RetractionRule(
+            newton_schulz, {EuclideanMetric: 2}, residual=newton_schulz_residual
+        ),
     }
 
     def residual(self, x: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torchmanifold.manifolds.geometry import (
     is_complex,
     nearest_orthonormal,
     newton_schulz,
+    newton_schulz_residual,
     polar,
     qr,
     weingarten,
@@ -157,7 +158,9 @@ class Stiefel(Manifold):
         Exp: RetractionRule(
             _exp, {EuclideanMetric: 2, Canonical: 2}, trivialize={EuclideanMetric: _exp}
         ),
-        NewtonSchulz: RetractionRule(newton_schulz, {EuclideanMetric: 2, Canonical: 1}),
+        NewtonSchulz: RetractionRule(
+            newton_schulz, {EuclideanMetric: 2, Canonical: 1}, residual=newton_schulz_residual
+        ),
     }
 
     def residual(self, x: Tensor) -> Tensor:

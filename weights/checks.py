@@ -36,7 +36,13 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
 
 
 def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:
-    """Refuse what is no point of the manifold, up to somebody's rounding or a larger residual.
+    """Refuse what is no point of the manifold, up to somebody's rounding or a stated residual.
+
+    Args:
+        manifold: where the value must lie.
+        name: what the message calls it.
+        x: the value.
+        allowed: a residual that an optimizer states, beside that of the manifold's retraction.
 
     Raises:
         TypeError: if the dtype is an integer or boolean one.
@@ -48,7 +54,9 @@ def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) 
     residual = float(manifold.residual(x).max()) if x.numel() else 0.0
     # Also in float64, to which weights are converted.
     dtype = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float32
-    allowed = allowed + _SLACK * manifold.tolerance(tuple(x.shape), dtype)
+    shape, stated = tuple(x.shape), manifold.retraction_rule.residual
+    allowed = max(allowed, stated(manifold, shape) if stated is not None else 0.0)
+    allowed += _SLACK * manifold.tolerance(shape, dtype)
     if not residual <= allowed:
         raise ValueError(
             f"{name} is not on {manifold!r}: its residual is {residual:.3g}, at most "

@@ -26,6 +26,7 @@ from torchmanifold.manifolds.geometry.metrics import (
 from torchmanifold.manifolds.geometry.orthonormal import (
     nearest_orthonormal,
     newton_schulz,
+    newton_schulz_residual,
     polar,
     qr,
     weingarten,
@@ -85,6 +86,7 @@ __all__ = [
     "keep_coordinates",
     "nearest_orthonormal",
     "newton_schulz",
+    "newton_schulz_residual",
     "on_matrices",
     "polar",
     "qr",

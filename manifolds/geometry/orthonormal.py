@@ -10,7 +10,14 @@ from torchmanifold.manifolds.geometry.retractions import NewtonSchulz
 from torchmanifold.manifolds.linalg import in_working_precision, newton_schulz_step, svd, sym
 from torchmanifold.manifolds.maps.steps import shortened
 
-__all__ = ["nearest_orthonormal", "newton_schulz", "polar", "qr", "weingarten"]
+__all__ = [
+    "nearest_orthonormal",
+    "newton_schulz",
+    "newton_schulz_residual",
+    "polar",
+    "qr",
+    "weingarten",
+]
 
 
 def weingarten(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -36,6 +43,12 @@ def polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """The row of `QR`."""
     return maps.qr_step(x, v)
+
+
+def newton_schulz_residual(M: Manifold, shape: tuple[int, ...]) -> float:
+    """The residual that the row of `NewtonSchulz` states."""
+    assert isinstance(M.retraction, NewtonSchulz)
+    return (0.05, 0.0016, 2e-6)[min(M.retraction.steps, 3) - 1] * shape[-1] ** 0.5
 
 
 def newton_schulz(M: Manifold, x: Tensor, v: Tensor) -> Tensor:

@@ -93,6 +93,8 @@ class RetractionRule:
         inverse: `(manifold, x, y) -> v` with `retract(x, v) = y`, where it has one.
         trivialize: for each metric with which there is a shorter way, `(manifold, x, v) -> y`
             with `y = retract(x, coordinates(x, v))` to rounding.
+        residual: `(manifold, shape) -> float`, a bound on the residual of where it leads, for
+            retractions that lead only near to the manifold.
     """
 
     retract: Callable[[Any, Tensor, Tensor], Tensor]
@@ -101,3 +103,4 @@ class RetractionRule:
     trivialize: Mapping[type[Metric], Callable[[Any, Tensor, Tensor], Tensor]] = field(
         default_factory=dict
     )
+    residual: Callable[[Any, tuple[int, ...]], float] | None = None

@@ -49,8 +49,8 @@ class _SeenDist:
 
 
 @dataclass(frozen=True)
-class _SeenRadius:
-    """The injectivity radius of a product of equal manifolds is that of one."""
+class _SeenNumber:
+    """A number that is that of one inner point: the injectivity radius, the worst residual."""
 
     row: Callable[..., float]
 
@@ -67,7 +67,7 @@ def _seen_steepest(view: Any, x: Tensor, egrad: Tensor, dtype: torch.dtype | Non
 _SEEN: dict[str, Callable[[Any], Any]] = {
     "inner": _SeenInner,
     "dist": _SeenDist,
-    "injectivity_radius": _SeenRadius,
+    "injectivity_radius": _SeenNumber,
 }
 
 
@@ -85,4 +85,5 @@ def seen_retraction(rule: RetractionRule) -> RetractionRule:
         rule.order,
         rule.inverse and _Seen(rule.inverse),
         {metric: _Seen(row) for metric, row in rule.trivialize.items()},
+        rule.residual and _SeenNumber(rule.residual),
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import torchmanifold as tm
+from torchmanifold.weights.checks import check_point
 
 
 def layer_off_by_a_landing():
@@ -103,3 +104,26 @@ def test_what_cannot_be_placed_is_refused(tensor, manifold, error, message):
     if isinstance(tensor, torch.Tensor):
         assert torch.equal(tensor.nan_to_num(), before.nan_to_num())
         assert tm.manifold_of(tensor) != manifold
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("how", ["riemannian", "parametrized"])
+def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
+    """Its own checkpoint, its own value, and another optimizer's first step."""
+    torch.manual_seed(0)
+    manifold = tm.Blocks(tm.SpecialOrthogonal(retraction=tm.NewtonSchulz(steps)), 2)
+    layer = tm.constrain(nn.Linear(4, 8), "weight", manifold, how=how)
+    if how == "riemannian":
+        for _ in range(3):
+            optimizer = tm.optim.RiemannianSGD(layer, lr=10.0)
+            layer(torch.randn(3, 4)).pow(2).sum().backward()
+            optimizer.step()
+    else:
+        with torch.no_grad():
+            layer.parametrizations.weight.original.normal_()
+        tm.rebase_(layer)
+        layer.weight = layer.weight.detach().clone()
+    assert steps == 3 or manifold.residual(layer.weight) > 1e-4
+    layer.load_state_dict(copy.deepcopy(layer.state_dict()))
+    with pytest.raises(ValueError, match="is not on"):
+        check_point(manifold, "twice as long", 2 * layer.weight.detach())
