@@ -123,7 +123,7 @@ def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
             layer.parametrizations.weight.original.normal_()
         tm.rebase_(layer)
     value = layer.weight.detach().clone()
-    assert steps > 1 or manifold.residual(value) > 1e-3
+    assert steps > 1 or manifold.residual(value) > 3e-4  # rounding is given 2.4e-4
     if how == "parametrized":
         layer.weight = value
     layer.load_state_dict(copy.deepcopy(layer.state_dict()))
