@@ -43,6 +43,7 @@ from torchmanifold.manifolds.geometry.retractions import (
     Retraction,
     RetractionRule,
 )
+from torchmanifold.manifolds.geometry.scaled import Scaled
 from torchmanifold.manifolds.geometry.shapes import is_complex, require_square
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, on_matrices
 
@@ -78,6 +79,7 @@ __all__ = [
     "Quadratic",
     "Retraction",
     "RetractionRule",
+    "Scaled",
     "SlopeCheck",
     "Transposed",
     "check_gradient",

@@ -28,13 +28,14 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _SeenInner:
-    """The inner products of the inner points, added up."""
+    """The inner products of the inner points, added up, in units of the view."""
 
     row: Callable[..., Tensor]
 
     def __call__(self, view: Any, x: Tensor, *tensors: Tensor) -> Tensor:
         inward = (view.inward(t) for t in (x, *tensors))
-        return view.parts(self.row(view.manifold, *inward), x).sum(-1)
+        total = view.parts(self.row(view.manifold, *inward), x).sum(-1)
+        return total if view.length == 1 else view.length**2 * total
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,22 @@ class _SeenDist:
 
     def __call__(self, view: Any, x: Tensor, y: Tensor) -> Tensor:
         parts = view.parts(self.row(view.manifold, view.inward(x), view.inward(y)), x)
-        return torch.linalg.vector_norm(parts, dim=-1)
+        return view.length * torch.linalg.vector_norm(parts, dim=-1)
 
 
 @dataclass(frozen=True)
-class _SeenNumber:
-    """A number that is that of one inner point: the injectivity radius, the worst residual."""
+class _SeenRadius:
+    """The injectivity radius of a product of equal manifolds is that of one."""
+
+    row: Callable[..., float]
+
+    def __call__(self, view: Any, shape: tuple[int, ...]) -> float:
+        return view.length * self.row(view.manifold, view.inner_shape(shape))
+
+
+@dataclass(frozen=True)
+class _SeenResidual:
+    """The worst residual is that of one inner point."""
 
     row: Callable[..., float]
 
@@ -67,7 +78,7 @@ def _seen_steepest(view: Any, x: Tensor, egrad: Tensor, dtype: torch.dtype | Non
 _SEEN: dict[str, Callable[[Any], Any]] = {
     "inner": _SeenInner,
     "dist": _SeenDist,
-    "injectivity_radius": _SeenNumber,
+    "injectivity_radius": _SeenRadius,
 }
 
 
@@ -85,5 +96,5 @@ def seen_retraction(rule: RetractionRule) -> RetractionRule:
         rule.order,
         rule.inverse and _Seen(rule.inverse),
         {metric: _Seen(row) for metric, row in rule.trivialize.items()},
-        rule.residual and _SeenNumber(rule.residual),
+        rule.residual and _SeenResidual(rule.residual),
     )

@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -25,10 +25,14 @@ __all__ = ["Blocks", "Flattened", "Transposed", "on_matrices"]
 class _View(Manifold):
     """Points of `manifold` under another arrangement of their entries.
 
-    The arrangement is an isometry, so every row of the inner manifold's tables carries over.
+    The arrangement is an isometry, up to a factor, so every row of the inner manifold's tables
+    carries over.
     """
 
     manifold: Manifold
+
+    #: by how much vectors are longer than the inner ones
+    length: ClassVar[float] = 1.0
 
     @abstractmethod
     def inward(self, x: Tensor) -> Tensor:

@@ -69,6 +69,9 @@ def test_views_go_inward_and_vectors_are_normalized():
     x, g = S.random(4, 5, dtype=F64), torch.randn(4, 5, dtype=F64)
     expected = torch.nn.functional.normalize(S.gradient(x, g), dim=-1)
     assert torch.allclose(S.steepest(x, g), expected)
+    M = tm.Scaled(tm.Stiefel(), 4.0)  # steps of the same angle
+    x, g = M.random(6, 3, dtype=F64), torch.randn(6, 3, dtype=F64)
+    assert torch.allclose(M.steepest(x, g), 4 * tm.Stiefel().steepest(x / 4, g))
     with pytest.raises(NotImplementedError, match="steepest direction"):
         E = tm.Euclidean(ndim=3)
         E.steepest(torch.ones(2, 2, 2), torch.ones(2, 2, 2))

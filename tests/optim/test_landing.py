@@ -20,6 +20,7 @@ MANIFOLDS = [
     (tm.Flattened(tm.Transposed(tm.Stiefel())), (4, 3, 2, 2)),
     (tm.Blocks(tm.SpecialOrthogonal(), 3), (12, 4)),
     (tm.Sphere(), (6,)),
+    (tm.Scaled(tm.Stiefel(), 2.0), (8, 4)),
 ]
 
 

@@ -1,0 +1,72 @@
+"""Manifolds of another size: orthonormal columns of length c, spheres of radius c."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+
+from torch import Tensor
+
+from torchmanifold.manifolds.geometry.views import _require_tensors, _View
+
+__all__ = ["Scaled"]
+
+
+@dataclass(frozen=True)
+class Scaled(_View):
+    """The points of `manifold` times `scale`: `Scaled(Sphere(), 3.0)` is the sphere of radius 3.
+
+    Lengths are those of the space around it, so distances are `scale` times those of the inner
+    manifold, and the curvature is less by `scale^2`. The residual is that of `x / scale`.
+
+    `Scaled(Stiefel(), (n / p) ** 0.5)` are the matrices that change the root mean square of no
+    input, whatever their width; `Scaled(Stiefel(), g)` is what `torch.nn.init.orthogonal_` with
+    the gain `g` gives.
+
+    Args:
+        manifold: the points of size 1.
+        scale: a positive number.
+
+    Raises:
+        ValueError: for a scale that is not positive and finite.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.Scaled(tm.Sphere(), 3.0)
+        >>> M.random(5).norm()
+        tensor(3.0000)
+        >>> M.dist(torch.tensor([3.0, 0.0]), torch.tensor([-3.0, 0.0])) / torch.pi
+        tensor(3.)
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        """Refuse scales that are none."""
+        _require_tensors(self)
+        scale = self.scale
+        if not (isinstance(scale, Real) and math.isfinite(scale) and scale > 0):
+            raise ValueError(f"Scaled: scale must be a positive number, got {scale!r}")
+
+    @property
+    def event_ndim(self) -> int:
+        """As many as the inner manifold has."""
+        return self.manifold.event_ndim
+
+    @property
+    def length(self) -> float:
+        """`scale`."""
+        return self.scale
+
+    def inward(self, x: Tensor) -> Tensor:
+        """`x / scale`."""
+        return x / self.scale
+
+    def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """`scale y`."""
+        return y * self.scale
+
+    def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The same."""
+        return shape
