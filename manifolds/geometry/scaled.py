@@ -55,7 +55,7 @@ class Scaled(_View):
         return self.manifold.event_ndim
 
     @property
-    def length(self) -> float:
+    def length(self) -> float:  # type: ignore[override]
         """`scale`."""
         return self.scale
 
