@@ -8,13 +8,13 @@ from numbers import Real
 
 from torch import Tensor
 
-from torchmanifold.manifolds.geometry.views import _require_tensors, _View
+from torchmanifold.manifolds.geometry.views import require_tensors, View
 
 __all__ = ["Scaled"]
 
 
 @dataclass(frozen=True)
-class Scaled(_View):
+class Scaled(View):
     """The points of `manifold` times `scale`: `Scaled(Sphere(), 3.0)` is the sphere of radius 3.
 
     Lengths are those of the space around it, so distances are `scale` times those of the inner
@@ -44,7 +44,7 @@ class Scaled(_View):
 
     def __post_init__(self) -> None:
         """Refuse scales that are none."""
-        _require_tensors(self)
+        require_tensors(self)
         scale = self.scale
         if not (isinstance(scale, Real) and math.isfinite(scale) and scale > 0):
             raise ValueError(f"Scaled: scale must be a positive number, got {scale!r}")

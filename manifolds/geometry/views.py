@@ -18,11 +18,11 @@ from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
 from torchmanifold.manifolds.geometry.seen import seen_metric, seen_retraction
 
-__all__ = ["Blocks", "Flattened", "Transposed", "on_matrices"]
+__all__ = ["Blocks", "Flattened", "Transposed", "View", "on_matrices", "require_tensors"]
 
 
 @dataclass(frozen=True)
-class _View(Manifold):
+class View(Manifold):
     """Points of `manifold` under another arrangement of their entries.
 
     The arrangement is an isometry, up to a factor, so every row of the inner manifold's tables
@@ -123,14 +123,15 @@ def on_matrices(
 
     Of a view these are the inner points, and of a manifold of vectors they have one column.
     """
-    if isinstance(manifold, _View):
+    if isinstance(manifold, View):
         inner = on_matrices(manifold.manifold, function, *map(manifold.inward, (x, *others)))
         return manifold.outward(inner, x.shape)
     ones = [1] * (2 - manifold.event_ndim)
     return function(*(z.reshape(*z.shape, *ones) for z in (x, *others))).reshape(x.shape)
 
 
-def _require_tensors(view: _View) -> None:
+def require_tensors(view: View) -> None:
+    """Refuse a view of a product, whose points are no tensors."""
     if not isinstance(view.manifold.event_ndim, int):
         raise ValueError(
             f"{type(view).__name__}: a point of {view.manifold!r} is not one tensor; put the view "
@@ -139,7 +140,7 @@ def _require_tensors(view: _View) -> None:
 
 
 @dataclass(frozen=True)
-class Blocks(_View):
+class Blocks(View):
     """`count` blocks stacked along the rows, each a point of `manifold`: `(*batch, k n, p)`.
 
     The gates of an LSTM (4 blocks) or a GRU (3) lie like this in `weight_hh`.
@@ -155,7 +156,7 @@ class Blocks(_View):
 
     def __post_init__(self) -> None:
         """Refuse a count that is no positive integer."""
-        _require_tensors(self)
+        require_tensors(self)
         if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
             raise ValueError(f"Blocks: count must be a positive integer, got {self.count!r}")
 
@@ -181,7 +182,7 @@ class Blocks(_View):
 
 
 @dataclass(frozen=True)
-class Flattened(_View):
+class Flattened(View):
     """Tensors `(*batch, out, ...)` of `ndim` dimensions as matrices `(*batch, out, rest)`.
 
     A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`.
@@ -197,7 +198,7 @@ class Flattened(_View):
 
     def __post_init__(self) -> None:
         """Refuse a number of dimensions that cannot be flattened."""
-        _require_tensors(self)
+        require_tensors(self)
         if not isinstance(self.ndim, int) or self.ndim < 2:
             raise ValueError(f"Flattened: ndim must be an integer of at least 2, got {self.ndim!r}")
         if self.manifold.event_ndim != 2:
@@ -225,7 +226,7 @@ class Flattened(_View):
 
 
 @dataclass(frozen=True)
-class Transposed(_View):
+class Transposed(View):
     """Matrices whose transpose is a point of `manifold`: orthonormal rows, for example.
 
     Example:
@@ -237,7 +238,7 @@ class Transposed(_View):
 
     def __post_init__(self) -> None:
         """Refuse manifolds of vectors."""
-        _require_tensors(self)
+        require_tensors(self)
         if self.manifold.event_ndim < 2:
             raise ValueError(f"Transposed: a point of {self.manifold!r} is not a matrix")
 
