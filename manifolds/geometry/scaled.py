@@ -8,7 +8,7 @@ from numbers import Real
 
 from torch import Tensor
 
-from torchmanifold.manifolds.geometry.views import require_tensors, View
+from torchmanifold.manifolds.geometry.views import View, require_tensors
 
 __all__ = ["Scaled"]
 
