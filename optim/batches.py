@@ -140,14 +140,17 @@ class Plan:
     Args:
         params: the weights of the group.
         manifold: the manifold on which a weight moves, None for an ordinary one.
+        choice: what that depends on, beside the weight.
     """
 
     def __init__(
         self,
         params: list[Tensor],
         manifold: Callable[[Tensor], Manifold | None] = manifold_of,
+        choice: object = None,
     ) -> None:
         self.params = list(params)
+        self.choice = choice
         self.marks = _marks(params)
         self.manifolds = {p: manifold(p) for p in params}
         self.ordinary: list[Tensor] = []
@@ -168,8 +171,10 @@ class Plan:
         """How often the weights on manifolds have been written to, all together."""
         return sum(map(attrgetter("_version"), self.moved))
 
-    def holds(self, params: list[Tensor]) -> bool:
+    def holds(self, params: list[Tensor], choice: object = None) -> bool:
         """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
+        if choice != self.choice:
+            return False
         same = len(params) == len(self.params) and all(map(is_, params, self.params))
         return same and self.marks == _marks(params)
 

@@ -171,6 +171,9 @@ class RiemannianMuon(ManifoldOptimizer):
         flat = Euclidean(ndim=2)
         return flat if parameter.ndim == 2 else Flattened(flat, parameter.ndim)
 
+    def _choice(self, group: dict[str, Any]) -> object:
+        return group["matrices"]
+
     def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:
         if not manifold.offers("steepest"):
             raise ValueError(

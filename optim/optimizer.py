@@ -93,6 +93,10 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         """The manifold on which a weight moves, None for an ordinary one."""
         return manifold_of(parameter)
 
+    def _choice(self, group: dict[str, Any]) -> object:
+        """The options of a group on which `_manifold` depends."""
+        return None
+
     def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:  # noqa: B027
         """Refuse a weight on a manifold where the rule makes no sense."""
 
@@ -151,6 +155,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         for stack, point, state, _ in moves:
             stack.write(point, state)
         for plan in self._plans:
+            # Read, not counted: views of one tensor share their version.
             plan.written = plan.versions()
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             params = [p for p in plan.ordinary if p.grad is not None]
@@ -160,19 +165,20 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         return loss
 
     def _replan(self) -> None:
-        groups = [group["params"] for group in self.param_groups]
+        groups = self.param_groups
         if len(groups) != len(self._plans) or not all(
-            plan.holds(params) for plan, params in zip(self._plans, groups, strict=True)
+            plan.holds(group["params"], self._choice(group))
+            for plan, group in zip(self._plans, groups, strict=True)
         ):
-            held = {p: None for params in groups for p in params}
+            held = {p: None for group in groups for p in group["params"]}
             refuse_replaced(self, self._known, held)
             self._known.clear()
             self._known.update(held)
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
             # In place: torch.compile of PyTorch 2.11 lets no step set an attribute.
             self._plans[:] = [
-                Plan(group["params"], functools.partial(self._manifold, group))
-                for group in self.param_groups
+                Plan(group["params"], functools.partial(self._manifold, group), self._choice(group))
+                for group in groups
             ]
             for group, plan in zip(self.param_groups, self._plans, strict=True):
                 for p, manifold in plan.manifolds.items():

@@ -113,6 +113,17 @@ def test_vectors_and_what_is_said_to_move_as_under_adamw():
 
 
 @ordinary
+def test_a_group_may_change_how_its_matrices_move():
+    p = nn.Parameter(torch.eye(3))
+    optimizer = Muon([p], lr=0.1)
+    for matrices, state in (("muon", {"momentum_buffer"}), ("adamw", {"exp_avg", "exp_avg_sq"})):
+        optimizer.param_groups[0]["matrices"] = matrices
+        p.grad = torch.ones(3, 3)
+        optimizer.step()
+        assert optimizer.state[p].keys() - {"step"} == state
+
+
+@ordinary
 def test_kernels_of_convolutions_are_matrices():
     torch.manual_seed(0)
     kernel = nn.Parameter(torch.randn(4, 3, 2, 2, dtype=F64))
