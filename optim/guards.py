@@ -72,6 +72,7 @@ def refuse_overwritten(owner: object, plan: Plan) -> None:
             except ValueError as error:
                 raise RuntimeError(
                     f"{error}. It was written to after it was constrained, by reset_parameters, "
-                    f"torch.nn.init or the like: initialize weights before they are constrained"
+                    f"torch.nn.init or the like: initialize weights before they are constrained, "
+                    f"or call model.load_state_dict(project_state_dict(model, model.state_dict()))"
                 ) from None
     plan.written = plan.versions()
