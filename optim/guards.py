@@ -14,7 +14,7 @@ from torchmanifold.weights.checks import check_point
 from torchmanifold.weights.record import is_coordinate, placement_of
 from torchmanifold.weights.sharding import whole
 
-__all__ = ["refuse_overwritten", "refuse_replaced", "warn_of_no_manifold"]
+__all__ = ["refuse_overwritten", "refuse_replaced", "remember_written", "warn_of_no_manifold"]
 
 
 def warn_of_no_manifold(owner: object, params: Collection[Tensor]) -> None:
@@ -75,4 +75,11 @@ def refuse_overwritten(owner: object, plan: Plan) -> None:
                     f"torch.nn.init or the like: initialize weights before they are constrained, "
                     f"or call model.load_state_dict(project_state_dict(model, model.state_dict()))"
                 ) from None
-    plan.written = plan.versions()
+    remember_written(plan)
+
+
+def remember_written(plan: Plan) -> None:
+    """Take the weights as they are now for the optimizer's own."""
+    # Read, not counted: views of one tensor share their version.
+    if not torch.compiler.is_compiling():
+        plan.written = plan.versions()

@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.batches import Plan, sharded
 from torchmanifold.optim.groups import collect
-from torchmanifold.optim.guards import refuse_overwritten, refuse_replaced, warn_of_no_manifold
+from torchmanifold.optim.guards import (
+    refuse_overwritten,
+    refuse_replaced,
+    remember_written,
+    warn_of_no_manifold,
+)
 from torchmanifold.optim.nonfinite import all_finite, is_finite, only_finite, where
 from torchmanifold.optim.options import Allowed, allowed, check, options_of, require
 from torchmanifold.optim.rule import State
@@ -155,8 +160,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         for stack, point, state, _ in moves:
             stack.write(point, state)
         for plan in self._plans:
-            # Read, not counted: views of one tensor share their version.
-            plan.written = plan.versions()
+            remember_written(plan)
         for group, plan in zip(self.param_groups, self._plans, strict=True):
             params = [p for p in plan.ordinary if p.grad is not None]
             skipping = group["nonfinite"] == "skip"
