@@ -51,7 +51,9 @@ def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) 
     check_tensor(manifold, name, x)
     if x.is_meta:
         return
-    residual = float(manifold.residual(x).max()) if x.numel() else 0.0
+    # The residual is evaluated in float64, which not every device has.
+    value = x.cpu() if x.device.type == "mps" else x
+    residual = float(manifold.residual(value).max()) if x.numel() else 0.0
     # Also in float64, to which weights are converted.
     dtype = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float32
     shape, stated = tuple(x.shape), manifold.retraction_rule.residual
