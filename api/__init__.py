@@ -25,6 +25,7 @@ from torchmanifold.manifolds import (
     FixedRank,
     Flattened,
     Grassmann,
+    LogCholesky,
     LogEuclidean,
     Manifold,
     Metric,
@@ -37,6 +38,7 @@ from torchmanifold.manifolds import (
     Scaled,
     SkewSymmetric,
     SpecialOrthogonal,
+    SpecialPositiveDefinite,
     Sphere,
     Stiefel,
     Symmetric,
@@ -47,6 +49,8 @@ from torchmanifold.manifolds import (
     check_manifold,
     check_retraction,
     maps,
+    stein_divergence,
+    thompson_distance,
 )
 from torchmanifold.weights import (
     Report,
@@ -78,6 +82,7 @@ __all__ = [
     "FixedRank",
     "Flattened",
     "Grassmann",
+    "LogCholesky",
     "LogEuclidean",
     "Manifold",
     "Metric",
@@ -91,6 +96,7 @@ __all__ = [
     "Scaled",
     "SkewSymmetric",
     "SpecialOrthogonal",
+    "SpecialPositiveDefinite",
     "Sphere",
     "Stiefel",
     "Symmetric",
@@ -116,5 +122,7 @@ __all__ = [
     "project_state_dict",
     "rebase_",
     "report",
+    "stein_divergence",
+    "thompson_distance",
     "unconstrain",
 ]

@@ -13,6 +13,7 @@ from torchmanifold.manifolds.geometry import (
     EuclideanMetric,
     Exp,
     Flattened,
+    LogCholesky,
     LogEuclidean,
     Manifold,
     Metric,
@@ -30,12 +31,15 @@ from torchmanifold.manifolds.geometry import (
     check_hessian,
     check_retraction,
     on_matrices,
+    stein_divergence,
+    thompson_distance,
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.skew_symmetric import SkewSymmetric
 from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
 from torchmanifold.manifolds.special_orthogonal import SpecialOrthogonal
+from torchmanifold.manifolds.special_positive_definite import SpecialPositiveDefinite
 from torchmanifold.manifolds.sphere import Sphere
 from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
@@ -52,6 +56,7 @@ __all__ = [
     "FixedRank",
     "Flattened",
     "Grassmann",
+    "LogCholesky",
     "LogEuclidean",
     "Manifold",
     "ManifoldCheck",
@@ -68,6 +73,7 @@ __all__ = [
     "Scaled",
     "SkewSymmetric",
     "SpecialOrthogonal",
+    "SpecialPositiveDefinite",
     "Sphere",
     "Stiefel",
     "Symmetric",
@@ -79,4 +85,6 @@ __all__ = [
     "check_retraction",
     "maps",
     "on_matrices",
+    "stein_divergence",
+    "thompson_distance",
 ]

@@ -13,11 +13,13 @@ from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry import (
     AFFINE_INVARIANT,
     BURES_WASSERSTEIN,
+    LOG_CHOLESKY,
     LOG_EUCLIDEAN,
     AffineInvariant,
     BuresWasserstein,
     EuclideanMetric,
     Exp,
+    LogCholesky,
     LogEuclidean,
     Manifold,
     Metric,
@@ -27,9 +29,11 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
     guarded,
     is_complex,
+    lifted,
+    quadratic,
     require_square,
 )
-from torchmanifold.manifolds.linalg import cholesky, in_working_precision, relative, sym
+from torchmanifold.manifolds.linalg import in_working_precision, relative, sym
 
 __all__ = ["SymmetricPositiveDefinite"]
 
@@ -50,12 +54,6 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return M.log(x, y)
 
 
-def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # (x + (I + v x^-1) x (I + v x^-1)') / 2: positive for every v.
-    half = torch.linalg.solve_triangular(cholesky(x), v, upper=False)
-    return sym(x + v + half.mH @ half / 2)
-
-
 @dataclass(frozen=True)
 class SymmetricPositiveDefinite(Manifold):
     r"""Symmetric (Hermitian) positive definite matrices, shape `(*batch, n, n)`.
@@ -63,6 +61,8 @@ class SymmetricPositiveDefinite(Manifold):
     Tangent vectors are symmetric matrices. Metrics, with `L L' = x`:
 
     * `AffineInvariant`: `tr(x^-1 u x^-1 v)`; gradient `x g x`; exp `L expm(L^-1 v L^-T) L'`.
+    * `LogCholesky`: Frobenius of the Cholesky factor, with the logarithms of its diagonal; no
+      eigenvalues are needed; it depends on the order of the rows.
     * `LogEuclidean`: Frobenius after the matrix logarithm.
     * `BuresWasserstein`: `tr(A v) / 2` with `A x + x A = u`; gradient `2 (g x + x g)`.
     * `EuclideanMetric`: Frobenius; not complete, so it has no `exp`.
@@ -77,7 +77,8 @@ class SymmetricPositiveDefinite(Manifold):
     `nonfinite="skip"` leaves such steps out.
 
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
-    Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019.
+    Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019; Lin,
+    SIAM J. Matrix Anal. Appl. 40, 2019.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -94,22 +95,33 @@ class SymmetricPositiveDefinite(Manifold):
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         AffineInvariant: AFFINE_INVARIANT,
+        LogCholesky: LOG_CHOLESKY,
         LogEuclidean: LOG_EUCLIDEAN,
         BuresWasserstein: BURES_WASSERSTEIN,
         EuclideanMetric: MetricRule(hessian=_sym_hessian, log=_straight_log),
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        Exp: RetractionRule(_exp, {AffineInvariant: 2, LogEuclidean: 2, BuresWasserstein: 2}, _log),
+        Exp: RetractionRule(
+            _exp,
+            {AffineInvariant: 2, LogCholesky: 2, LogEuclidean: 2, BuresWasserstein: 2},
+            _log,
+        ),
         Quadratic: RetractionRule(
-            _quadratic,
-            {AffineInvariant: 2, LogEuclidean: 1, BuresWasserstein: 1, EuclideanMetric: 1},
+            quadratic,
+            {
+                AffineInvariant: 2,
+                LogCholesky: 1,
+                LogEuclidean: 1,
+                BuresWasserstein: 1,
+                EuclideanMetric: 1,
+            },
         ),
     }
 
     def residual(self, x: Tensor) -> Tensor:
         """Distance to the positive semidefinite matrices, relative to `||x||_F`."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        defect = relative(wide - _lift(wide, 0.0), x)
+        defect = relative(wide - lifted(wide, 0.0), x)
         # The closure has the zero matrix, which is as far from the set as a point can be.
         return torch.where((wide == 0).all(-1).all(-1), 1.0, defect)
 
@@ -125,7 +137,7 @@ class SymmetricPositiveDefinite(Manifold):
                 f"SymmetricPositiveDefinite: {z.dtype} has too few digits to keep a matrix "
                 f"positive definite; use float32"
             )
-        return _lift(z, torch.finfo(z.dtype).eps)
+        return lifted(z, torch.finfo(z.dtype).eps)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
@@ -146,14 +158,3 @@ class SymmetricPositiveDefinite(Manifold):
         self.check_shape(shape)
         n = shape[-1]
         return n * n if is_complex(dtype) else n * (n + 1) // 2
-
-
-def _lift(z: Tensor, eps: float) -> Tensor:
-    """Symmetric part of `z` with its eigenvalues lifted to the floor; NaN where `z` has one."""
-    values, vectors = torch.linalg.eigh(sym(torch.nan_to_num(z)))
-    top = values[..., -1:]
-    floor = torch.where(top > 0, 10 * z.shape[-1] * eps * top, eps)
-    lift = (floor - values).clamp_min(0)
-    # Adding the lift leaves a matrix that needs none exactly as it is.
-    lifted = sym(z) + sym((vectors * lift[..., None, :]) @ vectors.mH)
-    return torch.where(torch.isfinite(z).all(-1).all(-1)[..., None, None], lifted, torch.nan)

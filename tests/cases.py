@@ -40,6 +40,7 @@ CASES = (
     Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
     Case(tm.SymmetricPositiveDefinite(), ((4, 4), (1, 1)), complex=True),
+    Case(tm.SpecialPositiveDefinite(), ((4, 4), (2, 2)), complex=True),
     Case(tm.FixedRank(2), ((6, 4), (4, 6))),
     Case(tm.Blocks(tm.SpecialOrthogonal(), 3), ((9, 3),)),
     Case(tm.Transposed(tm.Stiefel()), ((3, 6),)),

@@ -9,8 +9,11 @@ from torchmanifold.manifolds.geometry.checks import (
     check_hessian,
     check_retraction,
 )
+from torchmanifold.manifolds.geometry.definite import lifted, quadratic
+from torchmanifold.manifolds.geometry.divergences import stein_divergence, thompson_distance
 from torchmanifold.manifolds.geometry.flat import FLAT, straight
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.metrics import (
@@ -18,6 +21,7 @@ from torchmanifold.manifolds.geometry.metrics import (
     BuresWasserstein,
     Canonical,
     EuclideanMetric,
+    LogCholesky,
     LogEuclidean,
     Metric,
     MetricRule,
@@ -61,7 +65,9 @@ __all__ = [
     "Exp",
     "FLAT",
     "Flattened",
+    "LOG_CHOLESKY",
     "LOG_EUCLIDEAN",
+    "LogCholesky",
     "LogEuclidean",
     "Manifold",
     "Metric",
@@ -93,5 +99,9 @@ __all__ = [
     "polar",
     "qr",
     "require_square",
+    "lifted",
+    "quadratic",
+    "stein_divergence",
     "straight",
+    "thompson_distance",
 ]

@@ -7,6 +7,8 @@ Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -54,6 +56,17 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vector_norm(ratios.log(), dim=-1)
 
 
+def _transport(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    # E w E' with E = (y x^-1)^(1/2) = L expm(A / 2) L^-1 and A = L^-1 v L^-T.
+    factor = cholesky(x)
+    root = maps.spd_exp(whiten(factor, v) / 2)
+    return congruence(factor, root @ whiten(factor, w) @ root)
+
+
+def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
+    return math.inf
+
+
 AFFINE_INVARIANT = MetricRule(
     inner=_inner,
     gradient=_gradient,
@@ -64,4 +77,6 @@ AFFINE_INVARIANT = MetricRule(
     log=_log,
     dist=_dist,
     carry=keep_coordinates,
+    parallel_transport=_transport,
+    injectivity_radius=_radius,
 )

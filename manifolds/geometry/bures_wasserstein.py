@@ -34,6 +34,11 @@ def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
     return maps.solve_lyapunov(x, u) @ cholesky(x)
 
 
+def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    # That of f(L L') along the horizontal lift S L of v, of which vertical parts fall away.
+    return 4 * sym((sym(ehess) + sym(egrad) @ maps.solve_lyapunov(x, v)) @ x)
+
+
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # (I + S) x (I + S), through a factor: x + v + S x S could round to an indefinite matrix.
     factor = cholesky(x)
@@ -60,6 +65,7 @@ BURES_WASSERSTEIN = MetricRule(
     gradient=_gradient,
     coordinates=_coordinates,
     inverse_coordinates=_inverse_coordinates,
+    hessian=_hessian,
     exp=_exp,
     log=_log,
     dist=_dist,

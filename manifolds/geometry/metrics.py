@@ -17,6 +17,7 @@ __all__ = [
     "BuresWasserstein",
     "Canonical",
     "EuclideanMetric",
+    "LogCholesky",
     "LogEuclidean",
     "Metric",
     "MetricRule",
@@ -42,6 +43,11 @@ class Canonical(Metric):
 @dataclass(frozen=True)
 class AffineInvariant(Metric):
     """`tr(x^-1 u x^-1 v)` on positive definite matrices."""
+
+
+@dataclass(frozen=True)
+class LogCholesky(Metric):
+    """The Frobenius inner product of Cholesky factors with log diagonals (Lin 2019)."""
 
 
 @dataclass(frozen=True)

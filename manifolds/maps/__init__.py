@@ -45,6 +45,7 @@ from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction
 from torchmanifold.manifolds.maps.singular import clamp_singular_values, truncate
 from torchmanifold.manifolds.maps.spectral import (
     apply_spectral,
+    d2_exp,
     d_exp,
     d_log,
     directional_derivative,
@@ -85,6 +86,7 @@ __all__ = [
     "cayley_step",
     "cayley_thin",
     "clamp_singular_values",
+    "d2_exp",
     "d_exp",
     "d_log",
     "directional_derivative",

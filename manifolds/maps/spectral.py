@@ -30,6 +30,7 @@ from torchmanifold.manifolds.maps.scalar_functions import (
 __all__ = [
     "apply_spectral",
     "conjugate",
+    "d2_exp",
     "d_exp",
     "d_log",
     "directional_derivative",
@@ -348,3 +349,25 @@ def d_log(p: Tensor, e: Tensor) -> Tensor:
     Source: Higham, Functions of Matrices (2008), theorem 3.11.
     """
     return directional_derivative(p, e, LOG)
+
+
+@in_working_precision
+def d2_exp(s: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Second derivative of the exponential at symmetric `s` along `a` and `b`.
+
+    Args:
+        s: `(*batch, n, n)`, symmetric.
+        a: `(*batch, n, n)`, one direction.
+        b: `(*batch, n, n)`, the other.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import d2_exp
+        >>> d2_exp(torch.zeros(2, 2), torch.eye(2), torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Higham, Functions of Matrices (2008), section 3.2.
+    """
+    s = sym(s)
+    return _SpectralSecond.apply(s, a, b, *eigen(s, EXP), EXP)
