@@ -52,6 +52,7 @@ from torchmanifold.manifolds import (
     stein_divergence,
     thompson_distance,
 )
+from torchmanifold.optim.solvers import minimize, stop
 from torchmanifold.weights import (
     Report,
     Trivialization,
@@ -115,6 +116,7 @@ __all__ = [
     "manifold_of",
     "manifolds",
     "maps",
+    "minimize",
     "nn",
     "optim",
     "parametrize",
@@ -124,5 +126,6 @@ __all__ = [
     "report",
     "stein_divergence",
     "thompson_distance",
+    "stop",
     "unconstrain",
 ]

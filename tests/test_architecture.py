@@ -75,6 +75,8 @@ def _ours(module: str) -> set[str]:
     return {name for name in _imports(module) if _within(name, "torchmanifold")}
 
 
+ALL_BELOW = "optim.compare optim.solvers optim nn weights manifolds manifolds.linalg parametrize"
+
 # Folder -> the folders that it may import, beside itself. The longest line that fits a file counts.
 MAY_IMPORT = {
     "parametrize": "",
@@ -86,9 +88,10 @@ MAY_IMPORT = {
     "weights": "manifolds manifolds.linalg parametrize",
     "nn": "weights manifolds manifolds.linalg parametrize",
     "optim": "weights manifolds manifolds.linalg parametrize",
-    "optim.compare": "optim nn weights manifolds manifolds.linalg parametrize",
-    "benchmarks": "api optim.compare optim nn weights manifolds manifolds.linalg parametrize",
-    "api": "benchmarks optim.compare optim nn weights manifolds manifolds.maps parametrize",
+    "optim.solvers": "manifolds",
+    "optim.compare": "optim optim.solvers nn weights manifolds manifolds.linalg parametrize",
+    "benchmarks": f"api {ALL_BELOW}",
+    "api": f"benchmarks manifolds.maps {ALL_BELOW}",
 }
 
 # The faces of these folders gather names from the rooms within.

@@ -1,0 +1,26 @@
+"""Deterministic solvers: minimize a function of a point on a manifold, to a tolerance."""
+
+from torchmanifold.optim.solvers import stop
+from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
+from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
+from torchmanifold.optim.solvers.gradient_descent import GradientDescent
+from torchmanifold.optim.solvers.lbfgs import LBFGS
+from torchmanifold.optim.solvers.minimize import minimize
+from torchmanifold.optim.solvers.result import Result, SolverError
+from torchmanifold.optim.solvers.saved import SolverState
+from torchmanifold.optim.solvers.trust_region import TrustRegion
+from torchmanifold.optim.solvers.watch import Info
+
+__all__ = [
+    "LBFGS",
+    "BarzilaiBorwein",
+    "ConjugateGradient",
+    "GradientDescent",
+    "Info",
+    "Result",
+    "SolverError",
+    "SolverState",
+    "TrustRegion",
+    "minimize",
+    "stop",
+]

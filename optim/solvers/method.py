@@ -1,0 +1,44 @@
+"""What a method is to the loop that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.rows import Scalar
+from torchmanifold.optim.solvers.state import State
+
+__all__ = ["Context", "Method"]
+
+
+class Method(Protocol):
+    """A way to make a step, on rows."""
+
+    @property
+    def order(self) -> int:
+        """The derivatives that it needs: 0, 1 or 2."""
+
+    def begin(self, objective: Objective, point: Point) -> Any:
+        """What it remembers at first."""
+
+    def step(
+        self, objective: Objective, state: State, point: Point, active: Scalar, context: Context
+    ) -> tuple[State, Point, Scalar, Scalar]:
+        """State and point after a step, where it was accepted, and where it was at rounding."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step may use beside the objective.
+
+    Args:
+        goal: the norm of the gradient at which the solver stops; 0 if unknown.
+        precondition: an approximate inverse of the Hessian, on vectors at a point.
+    """
+
+    goal: float = 0.0
+    precondition: Callable[[Point, Tensor], Tensor] | None = None

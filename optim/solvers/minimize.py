@@ -1,0 +1,148 @@
+"""The face of the solvers: `minimize`, in the habits of scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
+from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
+from torchmanifold.optim.solvers.gradient_descent import GradientDescent
+from torchmanifold.optim.solvers.lbfgs import LBFGS
+from torchmanifold.optim.solvers.loop import Run, first_state, run
+from torchmanifold.optim.solvers.method import Method
+from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.result import Result
+from torchmanifold.optim.solvers.saved import SolverState
+from torchmanifold.optim.solvers.setup import (
+    chosen_method,
+    criteria_of,
+    first_point,
+    objective_of,
+)
+from torchmanifold.optim.solvers.stop import Criterion
+from torchmanifold.optim.solvers.summary import result_of
+from torchmanifold.optim.solvers.trust_region import TrustRegion
+from torchmanifold.optim.solvers.watch import Info, recorder, watcher
+
+__all__ = ["METHODS", "minimize"]
+
+METHODS: dict[str, type[Any]] = {
+    "trust-region": TrustRegion,
+    "lbfgs": LBFGS,
+    "cg": ConjugateGradient,
+    "barzilai-borwein": BarzilaiBorwein,
+    "gradient-descent": GradientDescent,
+}
+
+
+@torch.no_grad()
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    manifold: Any = None,
+    method: str | Method | None = None,
+    *,
+    args: Sequence[Any] = (),
+    jac: Callable[..., Any] | bool | None = None,
+    hessp: Callable[..., Any] | str | None = None,
+    precondition: Callable[..., Any] | None = None,
+    tol: float | None = None,
+    stop: Criterion | None = None,
+    callback: Callable[[Info], Any] | None = None,
+    record: Sequence[str | Callable[..., Any]] = ("fun", "gradient_norm"),
+    options: Mapping[str, Any] | None = None,
+    state: Any = None,
+) -> Result:
+    r"""Minimize a function of a point on a manifold.
+
+    The shape of `fun(x0)` says what a problem is. A number is one problem, whatever the shape of
+    `x0`. Values of shape `(*problems,)`, which must be the first dimensions of every tensor of
+    `x0`, are independent problems: each has its own step, trust region and stop, and the value of
+    one must not depend on the points of the others.
+
+    Args:
+        fun: `fun(x, *args)`, from a point to the value of each problem.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them.
+        manifold: where it lies; for tuples and dicts a `Product`, or a tuple or dict of manifolds.
+            By default Euclidean space.
+        method: `"trust-region"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`, `"gradient-descent"`, or
+            a value as `LBFGS(memory=20)`. By default the trust region where Hessian-vector
+            products are at hand, and L-BFGS where `jac` comes without `hessp`.
+        args: further arguments of `fun`, `jac`, `hessp`. Tensors that have the dimensions of the
+            problems in front are cut as problems finish.
+        jac: the Euclidean gradient, `jac(x, *args)`; True if `fun` gives `(value, gradient)`. By
+            default autograd.
+        hessp: the Euclidean Hessian along `v`, `hessp(x, v, *args)`; `"differences"` of gradients;
+            by default autograd, and differences with `jac`.
+        precondition: `precondition(x, u)`, a linear, symmetric, positive approximation of the
+            inverse of the Hessian on tangent vectors `u` at `x`, for the trust region.
+        tol: stops where the norm of the Riemannian gradient is at most this; 1e-6 by default,
+            unless a criterion of `stop` means convergence.
+        stop: further criteria, joined by `|` and `&`; by default a limit on iterations.
+        callback: called with an `Info` after each iteration; where it returns true, a solver stops.
+        record: what goes into `result.history`: names of fields of `Info`, or functions of one.
+        options: fields of the method, as `{"memory": 20}`.
+        state: `result.state` of an earlier run with the same arguments, which is continued.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        ValueError: if `x0` is off the manifold or not finite, if the value or gradient there is
+            not, if the shape of the value is none of problems, if `method`, `options` or `stop` are
+            unknown.
+        TypeError: if `x0` or the value is no floating point tensor.
+
+    Sources are named by each method.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> a = torch.diag(torch.arange(5.0, dtype=torch.float64))
+        >>> x0 = tm.Sphere().random(5, dtype=torch.float64)
+        >>> result = tm.minimize(lambda x: x @ a @ x, x0, tm.Sphere())
+        >>> result.success, abs(result.fun) < 1e-9
+        (True, True)
+    """
+    default = "lbfgs" if jac is not None and hessp is None else "trust-region"
+    chosen = chosen_method(method, options, METHODS, default)
+    objective, x0 = objective_of(fun, x0, manifold, tuple(args), jac, hessp, chosen.order)
+    criteria = criteria_of(tol, stop, chosen.order)
+    if state is None:
+        point = first_point(objective, x0)
+        begun = Run(first_state(chosen, objective, point))
+    else:
+        saved = state if isinstance(state, SolverState) else SolverState.from_dict(state)
+        begun = saved.restored(chosen, objective)
+        point = objective.evaluate(begun.state.x)
+        objective.counts.nfev, objective.counts.njev, objective.counts.nhev = begun.counts
+    ended = run(
+        chosen,
+        objective,
+        begun,
+        point,
+        criteria,
+        precondition=_preconditioner(objective, precondition),
+        watch=watcher(callback),
+        record=recorder(record),
+    )
+    return result_of(objective, chosen, ended, criteria)
+
+
+def _preconditioner(
+    objective: Objective, precondition: Callable[..., Any] | None
+) -> Callable[[Point, Tensor], Tensor] | None:
+    if precondition is None:
+        return None
+    space = objective.space
+
+    def apply(point: Point, c: Tensor) -> Tensor:
+        # P = B^-1 A B^-*, symmetric in coordinates where A is symmetric in the metric.
+        u = tuple(F.up(v) for F, v in zip(point.frames, space.tensors(c), strict=True))
+        w = space.take_in(precondition(space.give_out(point.x), space.give_out(u)))
+        return space.vector(tuple(F.down(v) for F, v in zip(point.frames, w, strict=True)))
+
+    return apply

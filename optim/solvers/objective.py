@@ -1,0 +1,276 @@
+"""The function of a solver: value, gradient and Hessian-vector products at points, and counts.
+
+Value and gradient share one evaluation: the value is computed with a graph, and the backward pass
+is made where the point is accepted. The same graph, kept, gives every Hessian-vector product at
+the point by one more backward pass (reverse over reverse).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.optim.solvers.frames import Frame
+from torchmanifold.optim.solvers.rows import Many, Scalar
+from torchmanifold.optim.solvers.space import Leaves, Space
+
+__all__ = ["Counts", "Objective", "Point"]
+
+
+@dataclass
+class Point:
+    """A point with what is known of the function there.
+
+    Args:
+        x: the tensors of the point.
+        f: the value.
+        c: coordinates of the Riemannian gradient, once it has been asked for.
+        norm: their norm, that of the gradient.
+        size: the norm of what the gradient was computed from: its rounding is `eps` of that.
+    """
+
+    x: Leaves
+    f: Scalar
+    frames: tuple[Frame, ...]
+    c: Any = None
+    norm: Scalar = None
+    size: Scalar = None
+    egrad: Leaves = ()
+    graph: Any = None  # the tensors that the graph goes back to, and what it leads to
+    bent: Any = None  # of the retraction, where the metric has no Hessian
+
+
+@dataclass
+class Counts:
+    """Evaluations so far: of values, gradients and Hessian-vector products."""
+
+    nfev: int = 0
+    njev: int = 0
+    nhev: int = 0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A function on a space, with its derivatives.
+
+    Args:
+        fun: `(x, *args)` to one value a problem.
+        space: where `x` lies.
+        args: further arguments; tensors of all problems are cut along with them.
+        jac: the Euclidean gradient, `(x, *args)`; by default autograd. True: `fun` gives both.
+        hessp: the Euclidean Hessian along `v`, `(x, v, *args)`; by default autograd.
+        order: the derivatives that the method asks for: 0, 1 or 2.
+    """
+
+    fun: Callable[..., Any]
+    space: Space
+    args: tuple[Any, ...] = ()
+    jac: Callable[..., Any] | bool | None = None
+    hessp: Callable[..., Any] | str | None = None
+    order: int = 1
+    counts: Counts = field(default_factory=Counts)
+
+    # -- how derivatives are found ----------------------------------------------------------------
+
+    @property
+    def curvature(self) -> str:
+        """How Hessian-vector products are found, in words."""
+        if self.differences:
+            return "differences of gradients"
+        source = "hessp" if callable(self.hessp) else "autograd"
+        if self.bends:
+            return f"{source}, of the pullback by the retraction"
+        return source
+
+    @property
+    def sources(self) -> str:
+        """How derivatives are found, in words."""
+        if self.order == 0:
+            return "none"
+        gradient = "jac" if self.jac is not None else "autograd"
+        return gradient if self.order == 1 else f"{gradient}, products by {self.curvature}"
+
+    @property
+    def differences(self) -> bool:
+        """Are Hessian-vector products differences of gradients?"""
+        return self.hessp == "differences" or (bool(self.jac) and self.hessp is None)
+
+    @property
+    def bends(self) -> bool:
+        """Has a metric no Hessian, so that the pullback by the retraction takes its place?"""
+        return not all(part.manifold.offers("hessian") for part in self.space.parts)
+
+    # -- values and gradients ---------------------------------------------------------------------
+
+    def value(self, x: Leaves) -> Point:
+        """The point `x` with its value; the gradient can follow without another evaluation."""
+        rows, space = self.space.rows, self.space
+        self.counts.nfev += 1
+        if self.order == 0 or self.jac is not None:
+            given = self.fun(space.give_out(x), *self.args)
+            egrad: Leaves = ()
+            if self.jac is True:
+                given, slope = given
+                egrad = space.take_in(slope)
+            f = given.detach() if isinstance(given, Tensor) else torch.as_tensor(given)
+            return Point(x, rows.scalar(f), space.frames(x), egrad=egrad)
+        with torch.enable_grad():
+            roots = tuple(leaf.detach().requires_grad_() for leaf in x)
+            f = self.fun(space.give_out(roots), *self.args)
+        return Point(x, rows.scalar(f.detach()), space.frames(x), graph=(roots, f))
+
+    def gradient(self, point: Point) -> Point:
+        """The point, with its gradient."""
+        if point.c is not None:
+            return point
+        self.counts.njev += 1
+        if callable(self.jac):
+            point.egrad = self.space.take_in(self.jac(self.space.give_out(point.x), *self.args))
+        elif self.jac is None:
+            roots, f = point.graph
+            with torch.enable_grad():
+                total = f.sum() if f.ndim else f
+                # A value without a graph does not depend on the point.
+                slopes = (
+                    torch.autograd.grad(
+                        total, roots, create_graph=self._twice, materialize_grads=True
+                    )
+                    if f.requires_grad
+                    else tuple(map(torch.zeros_like, roots))
+                )
+            point.graph = (roots, slopes) if self._twice else None
+            point.egrad = tuple(slope.detach() for slope in slopes)
+        c = self.space.vector(
+            tuple(F.gradient(g) for F, g in zip(point.frames, point.egrad, strict=True))
+        )
+        point.c, point.norm = c, self.space.rows.norm(c)
+        return point
+
+    @property
+    def _twice(self) -> bool:
+        return self.order == 2 and self.hessp is None
+
+    def measure(self, point: Point) -> Scalar:
+        """The norm of the Euclidean gradient, of which rounding takes `eps`."""
+        if point.size is None:
+            point.size = self.space.rows.norm(self.space.vector(point.egrad))
+        return point.size
+
+    def evaluate(self, x: Leaves) -> Point:
+        """Value and gradient at `x`."""
+        point = self.value(x)
+        return point if self.order == 0 else self.gradient(point)
+
+    # -- products ---------------------------------------------------------------------------------
+
+    def product(self, point: Point, c: Tensor) -> Tensor:
+        """`B* H B c`, the Hessian in coordinates, along any `c`."""
+        self.counts.nhev += 1
+        space = self.space
+        parts = space.tensors(c)
+        if self.differences:
+            return self._difference(point, c)
+        u = tuple(F.up(part) for F, part in zip(point.frames, parts, strict=True))
+        ehess = self._euclidean(point, u)
+        bent = self._bent(point, parts) if self.bends else (None,) * len(parts)
+        found = []
+        for i, F in enumerate(point.frames):
+            if bent[i] is None:
+                found.append(F.hessian(point.egrad[i], ehess[i], u[i]))
+            else:
+                found.append(F.gradient(ehess[i]) + bent[i])
+        return space.vector(tuple(found))
+
+    def _euclidean(self, point: Point, u: Leaves) -> Leaves:
+        space = self.space
+        if callable(self.hessp):
+            x, v = space.give_out(point.x), space.give_out(u)
+            return space.take_in(self.hessp(x, v, *self.args))
+        roots, slopes = point.graph
+        pairs = [(g, v) for g, v in zip(slopes, u, strict=True) if g.requires_grad]
+        if not pairs:
+            return tuple(map(torch.zeros_like, u))
+        outputs, vectors = zip(*pairs, strict=True)
+        return torch.autograd.grad(
+            outputs, roots, vectors, retain_graph=True, materialize_grads=True
+        )
+
+    def _bent(self, point: Point, c: Leaves) -> list[Tensor | None]:
+        # The second derivative of <egrad, R(x, B c)> at c = 0, what a retraction adds to the
+        # Hessian of the pullback; with one of second order that is the Riemannian Hessian
+        # (Boumal 2023, proposition 5.44).
+        if point.bent is None:
+            graphs: list[Any] = []
+            for part, x, g in zip(self.space.parts, point.x, point.egrad, strict=True):
+                if part.manifold.offers("hessian"):
+                    graphs.append(None)
+                    continue
+                with torch.enable_grad():
+                    zero = torch.zeros_like(x, requires_grad=True)
+                    y = part.manifold.trivialize(x, zero)
+                    (slope,) = torch.autograd.grad(y, zero, g, create_graph=True)
+                graphs.append((zero, slope))
+            point.bent = graphs
+        return [
+            None
+            if graph is None
+            else torch.autograd.grad(
+                graph[1], graph[0], v, retain_graph=True, materialize_grads=True
+            )[0]
+            for graph, v in zip(point.bent, c, strict=True)
+        ]
+
+    def _difference(self, point: Point, c: Tensor) -> Tensor:
+        space, rows = self.space, self.space.rows
+        eps = torch.finfo(rows.dtype).eps
+        size = rows.norm(space.vector(point.x)) + 1.0
+        length = rows.most(rows.norm(c), torch.finfo(rows.dtype).tiny)
+        h = rows.divide(math.sqrt(eps) * size, length)
+        x = self.moved(point, rows.scale(h, c))[0]
+        ahead = self.gradient(self.value(x))
+        kept, _ = self.step(point, ahead.c)
+        return rows.scale(rows.divide(rows.full(1.0), h), kept - point.c)
+
+    # -- moves ------------------------------------------------------------------------------------
+
+    def step(self, point: Point, c: Tensor) -> tuple[Tensor, Leaves]:
+        """The part of `c` that has a tangent vector at the point, and that vector."""
+        if len(point.frames) == 1:
+            kept, u = point.frames[0].step(self.space.tensors(c)[0])
+            return self.space.vector((kept,)), (u,)
+        both = [F.step(v) for F, v in zip(point.frames, self.space.tensors(c), strict=True)]
+        return self.space.vector(tuple(b[0] for b in both)), tuple(b[1] for b in both)
+
+    def moved(self, point: Point, c: Tensor) -> tuple[Leaves, Tensor]:
+        """Retract along `c`; also the part of `c` that has a tangent vector."""
+        kept, u = self.step(point, c)
+        return self.space.retract(point.x, u), kept
+
+    # -- fewer problems ------------------------------------------------------------------------
+
+    def taken(self, kept: Tensor) -> Objective:
+        """The function of the problems with the given numbers alone."""
+        problems = self.space.problems
+
+        def cut(argument: Any) -> Any:
+            if isinstance(argument, Tensor) and argument.shape[: len(problems)] == problems:
+                return argument.flatten(0, len(problems) - 1)[kept]
+            return argument
+
+        args = tuple(cut(argument) for argument in self.args)
+        return replace(self, space=self.space.taken(len(kept)), args=args)
+
+    @property
+    def cuttable(self) -> bool:
+        """Has an argument one slice a problem?"""
+        problems = self.space.problems
+        return isinstance(self.space.rows, Many) and any(
+            isinstance(argument, Tensor) and argument.shape[: len(problems)] == problems
+            for argument in self.args
+            if problems
+        )

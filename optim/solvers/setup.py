@@ -1,0 +1,205 @@
+"""From what a user writes to what the loop runs: checks, the objective, the first point."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import Euclidean, Manifold
+from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.space import Space, leaves_of, manifolds_of, structure_like
+from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations
+
+__all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_manifold"]
+
+_TOL = 1e-6
+_ITERATIONS = {0: 20_000, 1: 20_000, 2: 1_000}
+# How far off the manifold an initial point may be, in units of its rounding in float32.
+_SLACK = 100
+_REMEDY = "; tm.check_gradient and tm.check_hessian compare derivatives with differences"
+
+
+def chosen_method(
+    method: Any, options: Mapping[str, Any] | None, known: Mapping[str, type[Any]], default: str
+) -> Any:
+    """The method as a value, from its name or value and options.
+
+    Raises:
+        ValueError: for an unknown name or option.
+    """
+    if method is None:
+        method = default
+    if isinstance(method, str):
+        if method not in known:
+            raise ValueError(f"method: expected one of {', '.join(known)}, got {method!r}")
+        method = known[method]()
+    elif isinstance(method, type) or not hasattr(method, "step"):
+        raise ValueError(
+            f"method: expected one of {', '.join(known)}, or a value as LBFGS(), got {method!r}"
+        )
+    if options:
+        names = [field.name for field in dataclasses.fields(method)]
+        unknown = sorted(set(options) - set(names))
+        if unknown:
+            raise ValueError(
+                f"options: {type(method).__name__} has {', '.join(names) or 'none'}, got "
+                f"{', '.join(unknown)}; limits are criteria, as stop=tm.stop.Iterations(100)"
+            )
+        method = dataclasses.replace(method, **options)
+    return method
+
+
+def criteria_of(tol: float | None, stop: Criterion | None, order: int) -> Criterion:
+    """The criteria to stop by.
+
+    Raises:
+        ValueError: for a tolerance that is not positive.
+        TypeError: if `stop` is no criterion.
+    """
+    if stop is not None and not isinstance(stop, Criterion):
+        raise TypeError(f"stop: expected a criterion, as tm.stop.Iterations(100), got {stop!r}")
+    if tol is not None and (isinstance(tol, bool) or not tol > 0):
+        raise ValueError(f"tol must be a positive number, got {tol!r}")
+    found = stop
+    if tol is not None or stop is None or not any(c.sure for c in stop.alternatives()):
+        norm = GradientNorm(tol or _TOL)
+        found = norm if found is None else norm | found
+    assert found is not None
+    return found if stop is not None else found | Iterations(_ITERATIONS[order])
+
+
+def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> Any:
+    """The point `x0`, with its rounding mended, as detached tensors.
+
+    Raises:
+        TypeError: for tensors that are not of float32, float64 or a complex type of these.
+        ValueError: for NaN, infinities, wrong shapes and points off the manifold.
+    """
+    mended = []
+    leaves = leaves_of(x0)
+    for number, (leaf, M) in enumerate(zip(leaves, manifolds, strict=True)):
+        what = name if len(leaves) == 1 else f"{name}, tensor {number}"
+        x = leaf.detach()
+        if x.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
+            raise TypeError(
+                f"{what}: expected float32 or float64 (or complex), got {x.dtype}; use x.double()"
+            )
+        if (x.dtype, x.device) != (leaves[0].dtype, leaves[0].device) and (
+            x.real.dtype != leaves[0].real.dtype or x.device != leaves[0].device
+        ):
+            raise ValueError(
+                f"{what}: its dtype and device are {x.dtype} on {x.device}, those of the first "
+                f"tensor {leaves[0].dtype} on {leaves[0].device}"
+            )
+        M.check_dtype(x.dtype)
+        M.check_shape(tuple(x.shape))
+        bad = int((~torch.isfinite(x)).sum())
+        if bad:
+            raise ValueError(f"{what}: {bad} of {x.numel()} entries are NaN or infinite")
+        residual = float(M.residual(x).max()) if x.numel() else 0.0
+        allowed = _SLACK * M.tolerance(tuple(x.shape), torch.float32)
+        if not residual <= allowed:
+            raise ValueError(
+                f"{what} is not on {M!r}: its residual is {residual:.3g}, at most {allowed:.3g} is "
+                f"allowed; start from manifold.project({name})"
+            )
+        mended.append(M.project(x) if residual > M.tolerance(tuple(x.shape), x.dtype) else x)
+    return structure_like(x0, tuple(mended))
+
+
+def objective_of(
+    fun: Callable[..., Any],
+    x0: Any,
+    manifold: Any,
+    args: tuple[Any, ...],
+    jac: Any,
+    hessp: Any,
+    order: int,
+) -> tuple[Objective, Any]:
+    """The objective, and the initial point on its manifold.
+
+    Raises:
+        ValueError, TypeError: as `minimize` says.
+    """
+    if not callable(fun):
+        raise TypeError(f"fun: expected a function, got {fun!r}")
+    if not (jac is None or jac is True or callable(jac)):
+        raise TypeError(f"jac: expected a function, True or None, got {jac!r}")
+    if not (hessp is None or hessp == "differences" or callable(hessp)):
+        raise TypeError(f"hessp: expected a function, 'differences' or None, got {hessp!r}")
+    leaves = leaves_of(x0)
+    if not leaves:
+        raise ValueError("x0 has no tensor")
+    for leaf in leaves:
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            raise TypeError(
+                f"x0: expected a floating point tensor, got {leaf.dtype}; use x0.double()"
+            )
+    shape, default = (), lambda leaf: Euclidean(ndim=leaf.ndim)
+    manifolds = manifolds_of(x0, manifold, default)
+    x0 = on_manifold(x0, manifolds)
+    value = fun(x0, *args)
+    if jac is True:
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise ValueError("jac=True: fun must return the pair (value, gradient)")
+        value = value[0]
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            raise TypeError(f"fun: expected a real floating point value, got {value.dtype}")
+        shape = tuple(value.shape)
+    elif not isinstance(value, int | float):
+        raise TypeError(f"fun: expected a tensor, got {type(value).__name__}")
+    if shape and manifold is None:
+        manifolds = manifolds_of(x0, None, lambda leaf: Euclidean(ndim=leaf.ndim - len(shape)))
+    for leaf, M in zip(leaves, manifolds, strict=True):
+        batch = tuple(leaf.shape[: leaf.ndim - M.event_ndim])
+        if shape != batch[: len(shape)]:
+            raise ValueError(
+                f"fun: its value has the shape {shape}, which must be () or the first of the batch "
+                f"dimensions {batch} of x0, one value a problem; use .sum() for one problem"
+            )
+    return Objective(fun, Space.of(x0, manifolds, shape), args, jac, hessp, order), x0
+
+
+def first_point(objective: Objective, x0: Any) -> Point:
+    """The initial point, evaluated.
+
+    Raises:
+        ValueError: if no gradient reaches it, or value or gradient are not finite.
+    """
+    space = objective.space
+    point = objective.value(space.take_in(x0))
+    value = space.rows.tensor(point.f)
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"fun: its value at x0 is not finite: {value.tolist()}")
+    if objective.order == 0:
+        return point
+    if objective.jac is None:
+        roots, f = point.graph
+        found: tuple[Any, ...] = ()
+        if f.requires_grad:
+            with torch.enable_grad():
+                total = f.sum()
+            found = torch.autograd.grad(total, roots, retain_graph=True, allow_unused=True)
+        if all(g is None for g in found):
+            raise ValueError(
+                "fun: no gradient reaches x0; compute the value from x with operations of PyTorch, "
+                "without .detach(), .item() or NumPy, or pass jac"
+            )
+    elif callable(objective.jac):
+        _check_shapes(space, objective.jac(space.give_out(point.x), *objective.args))
+    objective.gradient(point)
+    if not bool(torch.isfinite(space.rows.tensor(point.norm)).all()):
+        raise ValueError(f"fun: its gradient at x0 is not finite{_REMEDY}")
+    return point
+
+
+def _check_shapes(space: Space, gradient: Any) -> None:
+    given = [tuple(leaf.shape) for leaf in leaves_of(gradient)]
+    wanted = [space.problems + part.shape for part in space.parts]
+    if given != wanted:
+        raise ValueError(f"jac: expected the shapes of x0, {wanted}, got {given}")

@@ -1,0 +1,138 @@
+"""Trust regions with truncated conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from torchmanifold.optim.solvers.method import Context
+from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.rows import Scalar
+from torchmanifold.optim.solvers.state import PRECISION, RUNNING, State
+from torchmanifold.optim.solvers.truncated_cg import truncated_cg
+
+__all__ = ["TrustRegion"]
+
+_ROUNDING = 10.0
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """Newton's method within a ball that grows and shrinks, by truncated conjugate gradients.
+
+    Converges from everywhere, and superlinearly near a minimum: the residual of the Newton
+    equation is taken down to `||g|| min(||g||^theta, kappa)`.
+
+    Args:
+        theta: 1 is quadratic convergence.
+        kappa: the least relative accuracy of a step.
+        accept: the least ratio of actual to predicted decrease at which a step is taken.
+        radius: the first one; by default an eighth of the largest.
+        max_radius: the largest one; by default the root of the dimension.
+        inner: the most Hessian-vector products of a step; by default the dimension.
+
+    Source: Absil, Baker & Gallivan, Found. Comput. Math. 7, 2007; Boumal 2023, algorithms 6.3 and
+    6.4.
+    """
+
+    theta: float = 1.0
+    kappa: float = 0.1
+    accept: float = 0.1
+    radius: float | None = None
+    max_radius: float | None = None
+    inner: int | None = None
+
+    order = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no step."""
+        if not 0 < self.kappa < 1:
+            raise ValueError(f"TrustRegion: kappa must lie between 0 and 1, got {self.kappa!r}")
+        if not 0 <= self.accept < 0.25:
+            raise ValueError(f"TrustRegion: accept must lie in [0, 1/4), got {self.accept!r}")
+        for name in ("theta", "radius", "max_radius", "inner"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"TrustRegion: {name} must be positive, got {value!r}")
+
+    def begin(self, objective: Objective, point: Point) -> Scalar:
+        """The first radius."""
+        return objective.space.rows.full(self.radius or self._largest(objective) / 8)
+
+    def _largest(self, objective: Objective) -> float:
+        return self.max_radius or math.sqrt(max(objective.space.dim, 1))
+
+    def step(
+        self, objective: Objective, state: State, point: Point, active: Scalar, context: Context
+    ) -> tuple[State, Point, Scalar, Scalar]:
+        """One step, accepted or not."""
+        rows, radius = objective.space.rows, state.memory
+        precondition = context.precondition
+        eps = torch.finfo(rows.dtype).eps
+        norm = point.norm
+        # To solve for less than the goal, or than rounding, is work for nothing.
+        least = rows.most(2 * eps * objective.measure(point), 0.1 * context.goal)
+        target = rows.most(norm * rows.least(rows.power(norm, self.theta), self.kappa), least)
+        step = truncated_cg(
+            rows,
+            lambda c: objective.product(point, c),
+            point.c,
+            radius,
+            target,
+            self.inner or max(objective.space.dim, 1),
+            active,
+            (lambda r: precondition(point, r)) if precondition else None,
+        )
+        x, eta = objective.moved(point, step.c)
+        trial = objective.value(x)
+
+        fell, level = point.f - trial.f, _ROUNDING * eps * abs(point.f)
+        rounding = (step.decrease <= level) & (abs(fell) <= level)
+        numerator = fell
+        if rows.some(rounding & active):
+            # Differences of values say nothing here, the gradients at both ends do.
+            objective.gradient(trial)
+            slopes = rows.dot(point.c, eta) + rows.dot(trial.c, eta)
+            numerator = rows.where(rounding, -slopes / 2, fell)
+        ratio = rows.divide(numerator, step.decrease)
+        finite = rows.finite(trial.f)
+        good = finite & (ratio > self.accept)
+
+        some, fails = rows.split(good, active)
+        if some:
+            objective.gradient(trial)
+            finite = finite & rows.finite(trial.norm)
+            good = good & finite
+            some, fails = rows.split(good, active)
+
+        shorter = rows.least(radius, step.length) * rows.where(finite, 0.25, 0.1)
+        longer = rows.least(2 * radius, self._largest(objective))
+        radius = rows.where(
+            finite & (ratio >= 0.25),
+            rows.where((ratio > 0.75) & step.border, longer, radius),
+            shorter,
+        )
+        # A step that rounding swallows.
+        size = rows.norm(objective.space.vector(point.x)) if fails else rows.full(0.0)
+        lost = rows.no(good) & (step.length <= eps * rows.most(size, eps))
+        state = replace(
+            state,
+            memory=radius,
+            nit=state.nit + 1,
+            verdict=rows.where(lost, PRECISION, RUNNING),
+            curvature=step.curvature,
+            fell=rows.where(good, fell, 0.0),
+        )
+        if not some:
+            return state, point, good, rounding
+        accepted = replace(
+            state, x=trial.x, f=trial.f, c=trial.c, norm=trial.norm, step=step.length
+        )
+        if not fails:
+            return accepted, trial, good, rounding
+        merged = rows.merge(good, accepted, state)
+        # One graph for the points of all problems.
+        whole = objective.evaluate(merged.x)
+        return merged, whole, good, rounding
