@@ -151,7 +151,7 @@ def run(
                 if fewer is not None:
                     whole.state = _put(whole.state, kept, state)
                     kept = rest if kept is None else kept[rest]
-                    objective, state, point = fewer, _take(state, rest), None
+                    objective, state = fewer, _take(state, rest)
                     point = objective.evaluate(state.x)
                     rows, active = objective.space.rows, active[rest]
                     decreases = [d[rest] for d in decreases]

@@ -180,10 +180,11 @@ class Objective:
         bent = self._bent(point, parts) if self.bends else (None,) * len(parts)
         found = []
         for i, F in enumerate(point.frames):
-            if bent[i] is None:
+            bend = bent[i]
+            if bend is None:
                 found.append(F.hessian(point.egrad[i], ehess[i], u[i]))
             else:
-                found.append(F.gradient(ehess[i]) + bent[i])
+                found.append(F.gradient(ehess[i]) + bend)
         return space.vector(tuple(found))
 
     def _euclidean(self, point: Point, u: Leaves) -> Leaves:

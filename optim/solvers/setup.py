@@ -139,7 +139,11 @@ def objective_of(
             raise TypeError(
                 f"x0: expected a floating point tensor, got {leaf.dtype}; use x0.double()"
             )
-    shape, default = (), lambda leaf: Euclidean(ndim=leaf.ndim)
+    shape: tuple[int, ...] = ()
+
+    def default(leaf: Tensor) -> Manifold:
+        return Euclidean(ndim=leaf.ndim)
+
     manifolds = manifolds_of(x0, manifold, default)
     x0 = on_manifold(x0, manifolds)
     value = fun(x0, *args)

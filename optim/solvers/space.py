@@ -127,7 +127,7 @@ class Space:
     def give_out(self, leaves: Leaves) -> Any:
         """The tensors of the solver as a user's point."""
         if len(leaves) == 1 and leaves[0].ndim == len(self.problems) + len(self.parts[0].shape):
-            whole = leaves  # the shape is right already
+            whole: Leaves = leaves  # the shape is right already
             if len(self.problems) > 1:
                 whole = self._shaped(leaves)
         else:
