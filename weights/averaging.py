@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
+from torchmanifold.weights.points import check_movable, maps_after, move, point
 from torchmanifold.weights.record import constrained, recorded
 
 __all__ = ["average_"]
@@ -28,8 +29,9 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
 
     A constrained weight becomes the projection of the mean of the two *values*,
     `project(decay x + (1 - decay) y)`. The mean of their coordinates, which
-    `torch.optim.swa_utils.AveragedModel` takes, belongs to no base once the bases differ. Other
-    parameters are averaged and other buffers copied, as it does.
+    `torch.optim.swa_utils.AveragedModel` takes, belongs to no base once the bases differ. Where
+    further maps compute a weight from its point, the points are averaged. Other parameters are
+    averaged and other buffers copied, as it does.
 
     Args:
         average: the average so far, a `copy.deepcopy` of the model at first; changed in place and
@@ -39,8 +41,9 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
             `k / (k + 1)` for the plain mean with the `k` models before.
 
     Raises:
-        ValueError: if `decay` is not in [0, 1], or the models differ in names, shapes or
-            manifolds. Nothing is changed then.
+        ValueError: if `decay` is not in [0, 1], if the models differ in names, shapes or
+            manifolds, or if a weight has maps both before and after its trivialization. Nothing
+            is changed then.
 
     Example:
         >>> import copy, torch, torchmanifold as tm
@@ -66,15 +69,14 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
         )
     means = {}
     for path, (module, name, manifold, _) in ours.items():
-        value: Tensor = getattr(module, name)
-        new: Tensor = getattr(theirs[path].module, name)
+        value, new = _point(module, name), _point(theirs[path].module, name)
         means[path] = manifold.project(value.lerp(new.to(value), 1 - decay))
     done = {id(tensor) for weight in ours.values() for tensor in weight.tensors}
     for path, (module, name, _, _) in ours.items():
         if name in recorded(module):
             getattr(module, name).copy_(means[path])
         else:
-            setattr(module, name, means[path])
+            move(module.parametrizations[name], means[path])  # type: ignore[union-attr,index]
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     for path, parameter in average.named_parameters():
         if id(parameter) not in done:
@@ -83,6 +85,13 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
         if id(buffer) not in done:
             buffer.copy_(buffers[path])
     return average
+
+
+def _point(module: nn.Module, name: str) -> Tensor:
+    if name in recorded(module):
+        value: Tensor = getattr(module, name)
+        return value
+    return point(module.parametrizations[name])  # type: ignore[union-attr,index]
 
 
 def _weights(model: nn.Module) -> dict[str, _Weight]:
@@ -94,8 +103,12 @@ def _weights(model: nn.Module) -> dict[str, _Weight]:
             if name in recorded(module):
                 tensors = [getattr(module, name)]
             else:
-                chain = module.parametrizations[name]
+                chain: Any = module.parametrizations[name]  # type: ignore[union-attr,index]
                 tensors = [*chain.parameters(), *chain.buffers()]
+                check_movable(chain)
+                for link in maps_after(chain):
+                    later = {id(tensor) for tensor in (*link.parameters(), *link.buffers())}
+                    tensors = [tensor for tensor in tensors if id(tensor) not in later]
             if seen.isdisjoint(map(id, tensors)):
                 found[f"{prefix}.{name}".lstrip(".")] = _Weight(module, name, manifold, tensors)
             seen.update(map(id, tensors))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.weights.checks import check_tensor
-from torchmanifold.weights.record import constrained
+from torchmanifold.weights.points import maps_after
+from torchmanifold.weights.record import constrained, recorded
 
 __all__ = ["project_state_dict"]
 
@@ -18,7 +19,8 @@ def project_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> di
     """A copy of a plain state dict in which each constrained weight is its nearest point.
 
     `load_state_dict` refuses values that are off the manifold; this is how to say that they
-    shall be projected. It works whichever way the weights of the model are constrained.
+    shall be projected. It works whichever way the weights of the model are constrained. A weight
+    that further maps compute from its point is left as it is: it lies elsewhere.
 
     Args:
         model: the constrained model that the state dict is meant for.
@@ -42,7 +44,9 @@ def project_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> di
     for path, module in model.named_modules():
         for name, manifold in constrained(module):
             key = f"{path}.{name}" if path else name
-            if key in projected:
+            if key in projected and (
+                name in recorded(module) or not maps_after(module.parametrizations[name])  # type: ignore[union-attr,index]
+            ):
                 check_tensor(manifold, f"project_state_dict: {key!r}", projected[key])
                 projected[key] = manifold.project(projected[key])
     return projected

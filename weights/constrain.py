@@ -9,15 +9,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from torchmanifold.manifolds import Blocks, Flattened, Manifold, Transposed
+from torchmanifold.manifolds import Manifold
 from torchmanifold.parametrize import (
+    hosts,
     is_parametrized,
+    ownership,
     register_parametrization,
     remove_parametrizations,
 )
 from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.fit import fit
 from torchmanifold.weights.record import constrained, manifold_of, record, recorded, stamp, strike
 from torchmanifold.weights.sharding import is_sharded
 from torchmanifold.weights.trivialization import Trivialization
@@ -47,17 +49,20 @@ def constrain(
         how: `"parametrized"`: the weight becomes `retract(base, coordinates(v))`, and any
             optimizer of PyTorch moves `v`. `"riemannian"`: it stays a parameter, and an optimizer
             of `torchmanifold.optim` moves it along the manifold.
-        blocks: constrain this many stacked square blocks each by itself (4 for the gates of an
-            LSTM, 3 for a GRU): `Blocks(manifold, blocks)`.
-        flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`:
-            `Flattened(manifold)`.
+        blocks: constrain this many stacked blocks each by itself (4 for the gates of an LSTM, 3
+            for a GRU and for the query, key and value of attention, the groups of a grouped
+            convolution): `Blocks(manifold, blocks)`. 1 takes such a stack for one matrix.
+        flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`, also that of a
+            transposed convolution, which keeps it as `(in, out, kh, kw)`: `Flattened(manifold)`.
 
     Returns:
         The module.
 
     Raises:
         ValueError: if there is no such parameter, if it is constrained already, if its shape or
-            values cannot be projected. Nothing is changed then.
+            values cannot be projected, if it holds several matrices and `blocks` does not say
+            which are meant, if the module rewrites it, or if it is tied to another module's and
+            would be parametrized. Nothing is changed then.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -84,15 +89,17 @@ def constrain(
                 f'how="riemannian" needs a plain parameter, so remove the parametrization first'
             )
         weight = getattr(module, name)
-        if is_lazy(weight):
-            raise ValueError(
-                f"{where} is not initialized yet; run the "
-                "module once, so that its lazy parameters get their shapes, and constrain it then"
-            )
         if is_sharded(weight):
             raise ValueError(f"{where} is sharded already; constrain it before fully_shard")
+        if not is_parametrized(module, name):
+            try:
+                hosts.check_tensor(module, name)
+                if how == "parametrized":
+                    ownership.check_ties(module, name)
+            except ValueError as error:
+                raise ValueError(f"constrain: {error}") from None
         try:
-            fitted = _fit(module, name, manifold, weight, blocks, flatten)
+            fitted = fit(module, name, manifold, weight, blocks, flatten)
             fitted.check_shape(tuple(weight.shape))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
@@ -142,55 +149,14 @@ def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
                 if path and fnmatch.filter(child._parameters, pattern):
                     hint = f"its submodule has: constrain(model.get_submodule({path!r}), ...)"
                     break
+            kind = type(module).__name__
             raise ValueError(
-                f"constrain: {type(module).__name__} has no parameter {pattern!r}; {hint}"
+                f"constrain: no parameter of {kind} matches {pattern!r}; {hint}"
+                if set(pattern) & set("*?[")
+                else f"constrain: {kind} has no parameter {pattern!r}; {hint}"
             )
         found.update(dict.fromkeys(names))
     return list(found)
-
-
-def _fit(
-    module: nn.Module,
-    name: str,
-    manifold: Manifold,
-    weight: Tensor,
-    blocks: int | None,
-    flatten: bool,
-) -> Manifold:
-    """The manifold under the view that makes the weight a point."""
-    gates = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3}
-    count = next((k for kind, k in gates.items() if isinstance(module, kind)), 1)
-    stacked = name.startswith("weight_hh") and count > 1
-    if stacked and blocks != count and not isinstance(manifold, Blocks):
-        raise ValueError(
-            f"{count} gates are stacked in the shape {tuple(weight.shape)}; pass blocks={count} to "
-            f"constrain each by itself"
-        )
-    event = tuple(weight.shape)
-    if flatten:
-        event = (event[0], weight[0].numel()) if weight.ndim > 1 else event
-    if blocks is not None:
-        event = Blocks(manifold, blocks).inner_shape(event)
-    manifold = _turn(manifold, event)
-    if blocks is not None:
-        manifold = Blocks(manifold, blocks)
-    return Flattened(manifold, weight.ndim) if flatten else manifold
-
-
-def _turn(manifold: Manifold, shape: tuple[int, ...]) -> Manifold:
-    """`Transposed(manifold)` where only the transpose of a matrix of that shape is a point."""
-    if manifold.event_ndim != 2 or len(shape) < 2 or shape[-2] >= shape[-1]:
-        return manifold
-    try:
-        manifold.check_shape(shape)
-    except ValueError:
-        turned = Transposed(manifold)
-        try:
-            turned.check_shape(shape)
-        except ValueError:
-            return manifold  # its own message is the one that helps
-        return turned
-    return manifold
 
 
 def _parametrize(module: nn.Module, name: str, manifold: Manifold, point: Tensor) -> None:
@@ -222,6 +188,8 @@ def _riemannian(module: nn.Module, name: str, manifold: Manifold, point: Tensor)
 
 def unconstrain(module: nn.Module, tensor_name: str | Iterable[str]) -> nn.Module:
     """Make constrained weights plain parameters again, with their present values.
+
+    All maps of a weight go, also those that were registered before or after it was constrained.
 
     Args:
         module: the module that owns the weights; changed in place and returned.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from torchmanifold.parametrize import ParametrizationList
+from torchmanifold.parametrize import is_parametrized
+from torchmanifold.weights.points import maps_before, trivialization_of
 from torchmanifold.weights.sharding import whole, write
-from torchmanifold.weights.trivialization import Trivialization
 
 __all__ = ["rebase_", "rebase_every"]
 
@@ -39,9 +39,9 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         optimizer: an optimizer that holds the coordinates, if its state is to be carried.
 
     Raises:
-        ValueError: if a trivialization does not come first among the maps of its weight, if the
-            optimizer holds no coordinates of the model, or if it keeps points in its state, as
-            ASGD keeps an average. Nothing is changed then.
+        ValueError: if other maps compute the coordinates of a weight, if the optimizer holds no
+            coordinates of the model, or if it keeps points in its state, as ASGD keeps an average.
+            Nothing is changed then.
 
     Source: Lezcano-Casado 2019, algorithm 1 (dynamic trivializations).
 
@@ -54,12 +54,12 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         >>> bool((layer.parametrizations.weight.original == 0).all())
         True
     """
-    chains = _chains(module)
+    chains = _movable(module)
     if optimizer is not None:
         _check_optimizer("rebase_", chains, optimizer)
-    for parametrizations in chains:
-        trivialization, v = parametrizations[0], parametrizations.original
-        M = trivialization.manifold
+    for chain in chains:
+        trivialization: Any = trivialization_of(chain)
+        v, M = chain.original, trivialization.manifold
         old = trivialization.base.clone()
         # By the retraction itself: what is shorter need not mend the rounding of the base.
         moved = M.coordinates(old, whole(v))
@@ -84,21 +84,25 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
     return module
 
 
-def _chains(module: nn.Module) -> list[Any]:
-    """The parametrizations of `module` that begin with a trivialization."""
+def _movable(module: nn.Module) -> list[Any]:
+    """The lists of maps in `module` that begin with a trivialization."""
     chains = []
-    for parametrizations in module.modules():
-        if isinstance(parametrizations, ParametrizationList):
-            where = [i for i, m in enumerate(parametrizations) if isinstance(m, Trivialization)]
-            if where and where[0] > 0:
+    for path, inner in module.named_modules():
+        if not is_parametrized(inner):
+            continue
+        for name, chain in inner.parametrizations.items():  # type: ignore[union-attr,operator]
+            if trivialization_of(chain) is None:
+                continue
+            if before := maps_before(chain):
+                first = type(before[0]).__name__
                 raise ValueError(
-                    f"rebase_: a {type(parametrizations[0]).__name__} comes before the "
-                    f"trivialization of a weight on {parametrizations[where[0]].manifold!r}, so "
-                    f"its coordinates are computed and cannot be reset; constrain the weight first"
+                    f"rebase_: the coordinates of {f'{path}.{name}'.lstrip('.')!r} are computed "
+                    f"by {first}, registered before the weight was constrained, so that a base "
+                    "cannot move without the free tensor; constrain first and register "
+                    f"{first} afterwards"
                 )
-            if where:
-                chains.append(parametrizations)
-    return chains
+            chains.append(chain)
+    return list(dict.fromkeys(chains))
 
 
 def _check_optimizer(caller: str, chains: list[Any], optimizer: Optimizer) -> None:
@@ -157,9 +161,9 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
     in which it has made up to `max_iter` iterations.
 
     Raises:
-        ValueError: if `steps` is no positive integer, if the model has no trivialization or one
-            that does not come first among the maps of its weight, if the optimizer is already
-            rebased, holds no coordinates of the model, or keeps points in its state, as ASGD does.
+        ValueError: if `steps` is no positive integer, if the model has no trivialization, if other
+            maps compute the coordinates of a weight, if the optimizer is already rebased, holds no
+            coordinates of the model, or keeps points in its state, as ASGD does.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -172,12 +176,13 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"rebase_every: steps must be a positive integer, got {steps!r}")
-    chains = _chains(model)
+    chains = _movable(model)
     if not chains:
         raise ValueError(
             f"rebase_every: {type(model).__name__} has no weight constrained with "
             f'how="parametrized", so there is no base to move'
         )
+    _movable(model)
     if any(isinstance(hook, _Rebase) for hook in optimizer._optimizer_step_post_hooks.values()):
         raise ValueError(
             f"rebase_every: this {type(optimizer).__name__} is rebased already; remove the first "

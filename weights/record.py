@@ -23,8 +23,8 @@ from torch.utils.hooks import RemovableHandle
 from torchmanifold.manifolds import Manifold
 from torchmanifold.parametrize import ParametrizationList, is_parametrized
 from torchmanifold.weights.checks import check_point
+from torchmanifold.weights.points import trivialization_of
 from torchmanifold.weights.sharding import is_sharded
-from torchmanifold.weights.trivialization import Trivialization
 
 __all__ = [
     "Placement",
@@ -142,7 +142,7 @@ def stamp(model: nn.Module) -> None:
     """Write onto parameters what they are: weights on manifolds, or coordinates of such."""
     for module in model.modules():
         _stamp(module)
-        if isinstance(module, ParametrizationList) and _trivialization(module) is not None:
+        if isinstance(module, ParametrizationList) and trivialization_of(module) is not None:
             for parameter in module.parameters():
                 parameter._is_coordinate = True  # type: ignore[attr-defined]
 
@@ -231,18 +231,16 @@ def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwar
 
 
 def constrained(module: nn.Module) -> Iterator[tuple[str, Manifold]]:
-    """Names and manifolds of the constrained weights that the module itself owns."""
+    """Names and manifolds of the constrained weights that the module itself owns.
+
+    Maps that were registered afterwards compute the weight from a point of the manifold.
+    """
     yield from ((name, placement.manifold) for name, placement in recorded(module).items())
     if is_parametrized(module):
         for name, parametrizations in module.parametrizations.items():  # type: ignore[union-attr,operator]
-            trivialization = _trivialization(parametrizations)
+            trivialization = trivialization_of(parametrizations)
             if trivialization is not None:
                 yield name, trivialization.manifold
-
-
-def _trivialization(parametrizations: ParametrizationList) -> Trivialization | None:
-    last = parametrizations[len(parametrizations) - 1]
-    return last if isinstance(last, Trivialization) else None
 
 
 def manifold_of(

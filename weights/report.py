@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
+from torchmanifold.weights.points import maps_after, point
 from torchmanifold.weights.record import constrained, recorded
 
 __all__ = ["Report", "Row", "report"]
@@ -65,7 +66,8 @@ def _worst(manifold: Manifold, value: Tensor) -> float:
 def report(model: nn.Module) -> Report:
     """Every constrained weight of a model, with its manifold and its residual.
 
-    The residual is that of the worst point, should a weight hold several.
+    The residual is that of the worst point, should a weight hold several. Where further maps
+    compute the weight from its point, it is that of the point, and `how` names them.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -76,12 +78,17 @@ def report(model: nn.Module) -> Report:
     rows = []
     for prefix, module in model.named_modules():
         for name, manifold in constrained(module):
-            value = getattr(module, name).detach()
+            if name in recorded(module):
+                how, value = "riemannian", getattr(module, name).detach()
+            else:
+                chain = module.parametrizations[name]  # type: ignore[union-attr,index]
+                later = [type(link).__name__ for link in maps_after(chain)]
+                how, value = ", then ".join(["parametrized", *later]), point(chain)
             rows.append(
                 Row(
                     name=f"{prefix}.{name}" if prefix else name,
                     manifold=manifold,
-                    how="riemannian" if name in recorded(module) else "parametrized",
+                    how=how,
                     shape=tuple(value.shape),
                     residual=_worst(manifold, value),
                 )

@@ -185,7 +185,13 @@ class Blocks(View):
 class Flattened(View):
     """Tensors `(*batch, out, ...)` of `ndim` dimensions as matrices `(*batch, out, rest)`.
 
-    A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`.
+    A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`; that of
+    a transposed convolution, `(in, out, kh, kw)`, is so with `rows=1`.
+
+    Args:
+        manifold: of the matrices.
+        ndim: the dimensions of a tensor.
+        rows: which of them gives the rows.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -195,12 +201,17 @@ class Flattened(View):
     """
 
     ndim: int = 4
+    rows: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a number of dimensions that cannot be flattened."""
+        """Refuse a number of dimensions that cannot be flattened, and rows that are none."""
         require_tensors(self)
         if not isinstance(self.ndim, int) or self.ndim < 2:
             raise ValueError(f"Flattened: ndim must be an integer of at least 2, got {self.ndim!r}")
+        if self.rows not in range(self.ndim):
+            raise ValueError(
+                f"Flattened: rows must be a dimension, 0 to {self.ndim - 1}, got {self.rows!r}"
+            )
         if self.manifold.event_ndim != 2:
             raise ValueError(f"Flattened: a point of {self.manifold!r} is not a matrix")
 
@@ -211,18 +222,24 @@ class Flattened(View):
 
     def inward(self, x: Tensor) -> Tensor:
         """`(*batch, out, ...)` to `(*batch, out, rest)`."""
-        return x.flatten(1 - self.ndim)
+        return x.movedim(self.rows - self.ndim, -self.ndim).flatten(1 - self.ndim)
 
     def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """`(*batch, out, rest)` to `(*batch, out, ...)`."""
-        return y.reshape(shape)
+        return y.reshape(self._rows_first(shape)).movedim(-self.ndim, self.rows - self.ndim)
 
     def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """`(*batch, out, rest)`."""
         if len(shape) < self.ndim:
             raise self._refuse(f"{self.ndim} dimensions", shape)
+        moved = self._rows_first(shape)
         cut = len(shape) - self.ndim + 1
-        return (*shape[:cut], math.prod(shape[cut:]))
+        return (*moved[:cut], math.prod(moved[cut:]))
+
+    def _rows_first(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        cut = len(shape) - self.ndim
+        event = list(shape[cut:])
+        return (*shape[:cut], event.pop(self.rows), *event)
 
 
 @dataclass(frozen=True)

@@ -365,7 +365,7 @@ def test_a_model_without_values_is_constrained_and_loaded(how):
 @both_ways
 def test_a_lazy_module_says_what_to_do(how):
     module = nn.LazyLinear(4)
-    with pytest.raises(ValueError, match="'weight' of LazyLinear is not initialized.*run the mod"):
+    with pytest.raises(ValueError, match="'weight' of LazyLinear is not initialized.*Run the mod"):
         tm.constrain(module, "weight", tm.Stiefel(), how=how)
     module(torch.randn(2, 4))
     tm.constrain(module, "weight", tm.Stiefel(), how=how)
