@@ -76,7 +76,7 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
         if name in recorded(module):
             getattr(module, name).copy_(means[path])
         else:
-            move(module.parametrizations[name], means[path])  # type: ignore[union-attr,index]
+            move(module.parametrizations[name], means[path])  # type: ignore[index]
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     for path, parameter in average.named_parameters():
         if id(parameter) not in done:
@@ -91,7 +91,7 @@ def _point(module: nn.Module, name: str) -> Tensor:
     if name in recorded(module):
         value: Tensor = getattr(module, name)
         return value
-    return point(module.parametrizations[name])  # type: ignore[union-attr,index]
+    return point(module.parametrizations[name])  # type: ignore[index]
 
 
 def _weights(model: nn.Module) -> dict[str, _Weight]:
@@ -103,7 +103,7 @@ def _weights(model: nn.Module) -> dict[str, _Weight]:
             if name in recorded(module):
                 tensors = [getattr(module, name)]
             else:
-                chain: Any = module.parametrizations[name]  # type: ignore[union-attr,index]
+                chain: Any = module.parametrizations[name]
                 tensors = [*chain.parameters(), *chain.buffers()]
                 check_movable(chain)
                 for link in maps_after(chain):

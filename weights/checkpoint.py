@@ -45,7 +45,7 @@ def project_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> di
         for name, manifold in constrained(module):
             key = f"{path}.{name}" if path else name
             if key in projected and (
-                name in recorded(module) or not maps_after(module.parametrizations[name])  # type: ignore[union-attr,index]
+                name in recorded(module) or not maps_after(module.parametrizations[name])
             ):
                 check_tensor(manifold, f"project_state_dict: {key!r}", projected[key])
                 projected[key] = manifold.project(projected[key])

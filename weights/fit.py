@@ -44,8 +44,9 @@ def fit(
         return view if blocks is None else Blocks(view, blocks)
 
     view, inner = seen(manifold), shape
-    while isinstance(view, Blocks | Flattened) and view is not manifold:
-        view, inner = view.manifold, view.inner_shape(inner)
+    while view is not manifold and isinstance(view, Blocks | Flattened):
+        inner = view.inner_shape(inner)
+        view = view.manifold
     return seen(_turn(manifold, inner))
 
 

@@ -47,7 +47,8 @@ def point(chain: Any) -> Tensor:
     if not after:
         return present_value(chain)
     names = ["original"] if chain.is_tensor else [f"original{i}" for i in range(chain.ntensors)]
-    links = [*before, trivialization_of(chain)]
+    trivialization: Any = trivialization_of(chain)
+    links = [*before, trivialization]
     with left_alone(links):
         value: Tensor = evaluate(links, [getattr(chain, name) for name in names])
         return value

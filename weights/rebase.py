@@ -90,7 +90,7 @@ def _movable(module: nn.Module) -> list[Any]:
     for path, inner in module.named_modules():
         if not is_parametrized(inner):
             continue
-        for name, chain in inner.parametrizations.items():  # type: ignore[union-attr,operator]
+        for name, chain in inner.parametrizations.items():
             if trivialization_of(chain) is None:
                 continue
             if before := maps_before(chain):

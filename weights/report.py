@@ -81,7 +81,7 @@ def report(model: nn.Module) -> Report:
             if name in recorded(module):
                 how, value = "riemannian", getattr(module, name).detach()
             else:
-                chain = module.parametrizations[name]  # type: ignore[union-attr,index]
+                chain = module.parametrizations[name]
                 later = [type(link).__name__ for link in maps_after(chain)]
                 how, value = ", then ".join(["parametrized", *later]), point(chain)
             rows.append(
