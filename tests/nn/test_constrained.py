@@ -166,7 +166,12 @@ class Network(nn.Module):
         (nn.RNN, "weight_hh_l0", 2, r"'weight_hh_l0' of RNN: Blocks.* multiple of 2.*\(5, 5\)"),
         (nn.RNN, "weight_ih_l0", None, r"'weight_ih_l0' of RNN.* square matrix.*\(5, 3\).*Stiefel"),
         (nn.RNN, "weight_hh_10", None, r"RNN has no parameter 'weight_hh_10'.*'weight_hh_l0'"),
-        (Network, "weight_hh_l*", None, r"has no parameter 'weight_hh_l\*'.*submodule\('rnn'\)"),
+        (
+            Network,
+            "weight_hh_l*",
+            None,
+            r"no parameter of Network matches 'weight_hh_l\*'.*submodule\('rnn'\)",
+        ),
         (Network, "rnn.weight_hh_l0", None, r"of a submodule; pass.*submodule\('rnn'\)"),
     ],
 )
