@@ -44,6 +44,7 @@ CASES = (
     Case(tm.FixedRank(2), ((6, 4), (4, 6))),
     Case(tm.Blocks(tm.SpecialOrthogonal(), 3), ((9, 3),)),
     Case(tm.Transposed(tm.Stiefel()), ((3, 6),)),
+    Case(tm.Flattened(tm.Sphere(), ndim=2), ((2, 3),)),
     Case(tm.Scaled(tm.Sphere(), 3.0), ((5,),)),
     Case(tm.Scaled(tm.SpecialOrthogonal(), 0.5), ((3, 3),)),
     Case(tm.Flattened(tm.Transposed(tm.Stiefel()), ndim=4), ((4, 2, 2, 2),)),

@@ -54,6 +54,7 @@ def constrain(
             convolution): `Blocks(manifold, blocks)`. 1 takes such a stack for one matrix.
         flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`, also that of a
             transposed convolution, which keeps it as `(in, out, kh, kw)`: `Flattened(manifold)`.
+            On a manifold of vectors, see it as the vector of all its entries.
 
     Returns:
         The module.

@@ -186,10 +186,12 @@ class Flattened(View):
     """Tensors `(*batch, out, ...)` of `ndim` dimensions as matrices `(*batch, out, rest)`.
 
     A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`; that of
-    a transposed convolution, `(in, out, kh, kw)`, is so with `rows=1`.
+    a transposed convolution, `(in, out, kh, kw)`, is so with `rows=1`. Where the points of
+    `manifold` are vectors, a tensor is the vector of all its entries: `Flattened(Sphere(), 2)` are
+    the matrices of Frobenius norm 1.
 
     Args:
-        manifold: of the matrices.
+        manifold: of the matrices, or of the vectors.
         ndim: the dimensions of a tensor.
         rows: which of them gives the rows.
 
@@ -212,8 +214,8 @@ class Flattened(View):
             raise ValueError(
                 f"Flattened: rows must be a dimension, 0 to {self.ndim - 1}, got {self.rows!r}"
             )
-        if self.manifold.event_ndim != 2:
-            raise ValueError(f"Flattened: a point of {self.manifold!r} is not a matrix")
+        if self.manifold.event_ndim not in (1, 2):
+            raise ValueError(f"Flattened: a point of {self.manifold!r} is no matrix and no vector")
 
     @property
     def event_ndim(self) -> int:
@@ -222,7 +224,8 @@ class Flattened(View):
 
     def inward(self, x: Tensor) -> Tensor:
         """`(*batch, out, ...)` to `(*batch, out, rest)`."""
-        return x.movedim(self.rows - self.ndim, -self.ndim).flatten(1 - self.ndim)
+        kept = self.manifold.event_ndim - 1
+        return x.movedim(self.rows - self.ndim, -self.ndim).flatten(kept - self.ndim)
 
     def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """`(*batch, out, rest)` to `(*batch, out, ...)`."""
@@ -233,7 +236,7 @@ class Flattened(View):
         if len(shape) < self.ndim:
             raise self._refuse(f"{self.ndim} dimensions", shape)
         moved = self._rows_first(shape)
-        cut = len(shape) - self.ndim + 1
+        cut = len(shape) - self.ndim + self.manifold.event_ndim - 1
         return (*moved[:cut], math.prod(moved[cut:]))
 
     def _rows_first(self, shape: tuple[int, ...]) -> tuple[int, ...]:

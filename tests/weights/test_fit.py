@@ -156,3 +156,14 @@ def test_what_is_saved_lies_in_one_piece(build, options, how):
     for state in (module.state_dict(), parametrize.plain_state_dict(module)):
         assert all(tensor.is_contiguous() for tensor in state.values())
     assert tm.unconstrain(module, "weight").weight.is_contiguous()
+
+
+def test_a_matrix_can_be_one_vector():
+    layer = tm.constrain(nn.Linear(5, 3), "weight", tm.Sphere(), flatten=True)
+    assert torch.allclose(layer.weight.norm(), torch.ones(()))
+    tm.unconstrain(layer, "weight")
+    radius = tm.Scaled(tm.Flattened(tm.Sphere(), 2), 4.0)
+    tm.constrain(layer, "weight", radius, how="riemannian")
+    layer(torch.ones(2, 5)).sum().backward()
+    tm.optim.RiemannianSGD(layer, lr=0.1).step()
+    assert torch.allclose(layer.weight.norm(), torch.full((), 4.0))
