@@ -19,7 +19,10 @@ from torchmanifold.manifolds import (
     BuresWasserstein,
     Canonical,
     Cayley,
+    Correlation,
+    Elliptope,
     Euclidean,
+    EuclideanCholesky,
     EuclideanMetric,
     Exp,
     FixedRank,
@@ -31,6 +34,7 @@ from torchmanifold.manifolds import (
     Metric,
     NewtonSchulz,
     Polar,
+    PositiveSemidefinite,
     Product,
     Projection,
     Quadratic,
@@ -39,6 +43,7 @@ from torchmanifold.manifolds import (
     SkewSymmetric,
     SpecialOrthogonal,
     SpecialPositiveDefinite,
+    Spectrahedron,
     Sphere,
     Stiefel,
     Symmetric,
@@ -71,6 +76,11 @@ from torchmanifold.weights import (
 __version__ = version("torchmanifold")
 
 __all__ = [
+    "Spectrahedron",
+    "PositiveSemidefinite",
+    "Elliptope",
+    "Correlation",
+    "EuclideanCholesky",
     "QR",
     "AffineInvariant",
     "Blocks",

@@ -1,6 +1,8 @@
 """Manifolds, and the maps that they are built from."""
 
 from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.correlation import Correlation
+from torchmanifold.manifolds.elliptope import Elliptope
 from torchmanifold.manifolds.euclidean import Euclidean
 from torchmanifold.manifolds.fixed_rank import FixedRank
 from torchmanifold.manifolds.geometry import (
@@ -10,6 +12,7 @@ from torchmanifold.manifolds.geometry import (
     BuresWasserstein,
     Canonical,
     Cayley,
+    EuclideanCholesky,
     EuclideanMetric,
     Exp,
     Flattened,
@@ -36,15 +39,22 @@ from torchmanifold.manifolds.geometry import (
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.grassmann import Grassmann
+from torchmanifold.manifolds.psd import PositiveSemidefinite
 from torchmanifold.manifolds.skew_symmetric import SkewSymmetric
 from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
 from torchmanifold.manifolds.special_orthogonal import SpecialOrthogonal
 from torchmanifold.manifolds.special_positive_definite import SpecialPositiveDefinite
+from torchmanifold.manifolds.spectrahedron import Spectrahedron
 from torchmanifold.manifolds.sphere import Sphere
 from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
 
 __all__ = [
+    "Spectrahedron",
+    "PositiveSemidefinite",
+    "Elliptope",
+    "Correlation",
+    "EuclideanCholesky",
     "AffineInvariant",
     "Blocks",
     "BuresWasserstein",

@@ -11,7 +11,15 @@ from torchmanifold.manifolds.geometry.checks import (
 )
 from torchmanifold.manifolds.geometry.definite import lifted, quadratic
 from torchmanifold.manifolds.geometry.divergences import stein_divergence, thompson_distance
+from torchmanifold.manifolds.geometry.factors import aligned, horizontal, refuse_wide
 from torchmanifold.manifolds.geometry.flat import FLAT, straight
+from torchmanifold.manifolds.geometry.great_circles import (
+    circle_angle,
+    circle_dot,
+    circle_exp,
+    circle_log,
+    circle_unit,
+)
 from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
@@ -20,6 +28,7 @@ from torchmanifold.manifolds.geometry.metrics import (
     AffineInvariant,
     BuresWasserstein,
     Canonical,
+    EuclideanCholesky,
     EuclideanMetric,
     LogCholesky,
     LogEuclidean,
@@ -52,6 +61,15 @@ from torchmanifold.manifolds.geometry.shapes import is_complex, require_square
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, on_matrices
 
 __all__ = [
+    "aligned",
+    "horizontal",
+    "refuse_wide",
+    "circle_angle",
+    "circle_dot",
+    "circle_exp",
+    "circle_log",
+    "circle_unit",
+    "EuclideanCholesky",
     "ManifoldCheck",
     "check_manifold",
     "AFFINE_INVARIANT",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torchmanifold.manifolds.geometry.manifold import Manifold
 
 __all__ = [
+    "EuclideanCholesky",
     "AffineInvariant",
     "BuresWasserstein",
     "Canonical",
@@ -28,6 +29,11 @@ __all__ = [
 @dataclass(frozen=True)
 class Metric:
     """A Riemannian metric: an inner product on each tangent space."""
+
+
+@dataclass(frozen=True)
+class EuclideanCholesky(Metric):
+    """The Frobenius inner product of `D^-1 L` for correlations `L L'`, `D` the diagonal of `L`."""
 
 
 @dataclass(frozen=True)

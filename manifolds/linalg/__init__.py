@@ -47,6 +47,7 @@ from torchmanifold.manifolds.linalg.products import (
     polish_change,
     product_in,
 )
+from torchmanifold.manifolds.linalg.scalars import cos_sinc
 from torchmanifold.manifolds.linalg.triangular import (
     gram,
     gram_excess,
@@ -66,6 +67,7 @@ __all__ = [
     "adjoint",
     "cholesky",
     "congruence",
+    "cos_sinc",
     "determinant_sign",
     "eigh",
     "event_sum",

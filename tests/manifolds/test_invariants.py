@@ -85,10 +85,11 @@ def test_a_broken_manifold_is_found_out():
 def test_the_residual_sees_what_is_off(M, shape, dtype):
     x = point(M, shape, dtype)
     off = x + 0.1 * normal(shape, dtype)
+    factors = isinstance(M, tm.PositiveSemidefinite)  # almost every matrix is one
     constrained = M.dim(shape) < math.prod(shape) and not isinstance(
         M, tm.SymmetricPositiveDefinite
     )
-    if constrained:
+    if constrained and not factors:
         assert M.residual(off) > 1e-3
     elif isinstance(M, tm.SymmetricPositiveDefinite):
         assert M.residual(-x) > 0.5
