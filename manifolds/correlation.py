@@ -26,6 +26,7 @@ from torchmanifold.manifolds.geometry import (
 )
 from torchmanifold.manifolds.linalg import (
     cholesky,
+    eigh,
     eye_like,
     frobenius,
     in_working_precision,
@@ -212,9 +213,14 @@ class Correlation(Manifold):
                 f"Correlation: {z.dtype} has too few digits to keep a matrix positive definite; "
                 f"use float32"
             )
-        s = lifted(_hollow(z) + eye_like(z), torch.finfo(z.dtype).eps)
+        eps = torch.finfo(z.dtype).eps
+        s = lifted(_hollow(z) + eye_like(z), eps)
         root = _diagonal(s).sqrt()
-        return _hollow(s / root / root.mT) + eye_like(s)
+        off = _hollow(s / root / root.mT)
+        # The division may have lowered the least eigenvalue: a convex combination with I lifts it.
+        values = eigh(off)[0] + 1
+        lift = (20 * z.shape[-1] * eps * values[..., -1] - values[..., 0]).clamp_min(0)
+        return off * (1 - lift)[..., None, None] + eye_like(s)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
