@@ -6,7 +6,7 @@ import functools
 import importlib
 from collections.abc import Callable, MutableMapping
 from itertools import repeat
-from operator import attrgetter, is_
+from operator import attrgetter, is_, is_not
 from typing import Any
 
 import torch
@@ -118,12 +118,17 @@ class Batch:
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[tuple[Stack, list[Any]]]:
         """The weights that have gradients, stacked, and these; by themselves those that are new."""
         grads = list(map(attrgetter("grad"), self.params))
-        if self.stack is not None and all(g is not None for g in grads):
+        if self.stack is not None and all(map(is_not, grads, repeat(None))):
             if self.stack.is_intact(state):
                 return [(self.stack, grads)]
         alike: dict[frozenset[str], list[int]] = {}
         for i, p in enumerate(self.params):
             if grads[i] is not None:
+                if grads[i].is_sparse:  # looked at here, and not in every step
+                    raise RuntimeError(
+                        f"a weight of shape {tuple(p.shape)} on {self.manifold!r} has a sparse "
+                        f"gradient; make the layer with sparse=False"
+                    )
                 alike.setdefault(frozenset(state[p]), []).append(i)
         stacks = [
             (self.kind([self.params[i] for i in which], state), [grads[i] for i in which])

@@ -6,7 +6,6 @@ import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -202,11 +201,6 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def _compute(
         self, group: dict[str, Any], manifold: Manifold, stack: Any, grads: list[Tensor]
     ) -> Move:
-        if any(map(attrgetter("is_sparse"), grads)):
-            raise RuntimeError(
-                f"{type(self).__name__}: a weight on {manifold!r} has a sparse gradient; "
-                f"make the layer with sparse=False"
-            )
         x, egrad, state = stack.gather(grads)
         half = x.dtype in _HALF
         if half:

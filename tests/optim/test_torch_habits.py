@@ -566,8 +566,10 @@ def test_param_groups_read_the_same_both_ways():
 
 
 def test_sparse_gradients_are_refused_with_the_remedy():
-    table = nn.Embedding(5, 3, sparse=True)
-    tm.constrain(table, "weight", tm.Sphere(), how="riemannian")
-    table(torch.tensor([1])).sum().backward()
-    with pytest.raises(RuntimeError, match="sparse=False"):
-        SGD(table, lr=0.1).step()
+    tables = nn.ModuleList(nn.Embedding(5, 3, sparse=sparse) for sparse in (False, True))
+    for table in tables:
+        tm.constrain(table, "weight", tm.Sphere(), how="riemannian")
+        table(torch.tensor([1])).sum().backward()
+    for model in (tables[1], tables):
+        with pytest.raises(RuntimeError, match=r"shape \(5, 3\).*sparse=False"):
+            SGD(model, lr=0.1).step()
