@@ -31,8 +31,18 @@ def _svd(x: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return u[..., :rank], s[..., :rank], vh[..., :rank, :].mH
 
 
-def _truncate(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
-    return maps.truncate(x + v, M.rank)
+def _floor(like: Tensor) -> float:
+    """The least singular value of a point over the largest: rounding makes none as large."""
+    return 10 * max(like.shape[-2:]) * torch.finfo(like.dtype).eps
+
+
+def _truncated(M: FixedRank, z: Tensor) -> Tensor:
+    return maps.truncate(z, M.rank, _floor(z))
+
+
+def _retract(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
+    # A step that loses a rank ends at the least singular value that a point has.
+    return _truncated(M, x + v)
 
 
 def _weingarten(M: FixedRank, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -52,7 +62,7 @@ class FixedRank(Manifold):
     dimension `(n + p - rank) rank`. `Projection` is the truncated SVD of `x + v`.
 
     The manifold is not closed. `project` gives the nearest matrix of that rank or less, with the
-    leading singular values lifted to `n eps` of the largest (to `eps` if all are zero). The
+    leading singular values lifted to `10 n eps` of the largest (to `eps` if all are zero). The
     residual is the norm of the singular values beyond the rank, relative to that of all.
 
     Args:
@@ -79,7 +89,7 @@ class FixedRank(Manifold):
         EuclideanMetric: MetricRule(weingarten=_weingarten)
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        Projection: RetractionRule(_truncate, {EuclideanMetric: 2})
+        Projection: RetractionRule(_retract, {EuclideanMetric: 2})
     }
 
     def __post_init__(self) -> None:
@@ -89,20 +99,23 @@ class FixedRank(Manifold):
         super().__post_init__()
 
     def residual(self, x: Tensor) -> Tensor:
-        """`(sum_{i > rank} s_i^2)^(1/2) / ||x||_F`, evaluated in float64."""
+        """`(sum_{i > rank} s_i^2)^(1/2) / ||x||_F`, evaluated in float64; 1 where the rank is less.
+
+        A matrix of lower rank is a limit of points, and as far from having a tangent space.
+        """
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        values = torch.linalg.svdvals(torch.nan_to_num(wide))[..., self.rank :]
-        defect = relative(torch.diag_embed(values), x)
+        values = torch.linalg.svdvals(torch.nan_to_num(wide))
+        defect = relative(torch.diag_embed(values[..., self.rank :]), x)
+        least = _floor(x) / 2 * values[..., :1]
+        lost = (values[..., self.rank - 1 : self.rank] <= least).any(-1)
+        defect = torch.where(lost, torch.ones_like(defect), defect)
         return torch.where(torch.isfinite(wide).all(-1).all(-1), defect, torch.nan)
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The truncated singular value decomposition."""
         self.check_shape(tuple(z.shape))
-        u, s, v = _svd(z, self.rank)
-        eps = torch.finfo(z.dtype).eps
-        floor = torch.where(s[..., :1] > 0, max(z.shape[-2:]) * eps * s[..., :1], eps)
-        return (u * torch.maximum(s, floor)[..., None, :]) @ v.mH
+        return _truncated(self, z)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

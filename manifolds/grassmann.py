@@ -29,7 +29,14 @@ from torchmanifold.manifolds.geometry import (
     polar,
     weingarten,
 )
-from torchmanifold.manifolds.linalg import gram_residual, in_working_precision, inverse, polish
+from torchmanifold.manifolds.linalg import (
+    gram_residual,
+    in_working_precision,
+    inner,
+    inverse,
+    polish,
+    svd,
+)
 
 __all__ = ["Grassmann"]
 
@@ -83,6 +90,10 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return t @ maps.spectral(t.mH @ t, _arctan_ratio, _arctan_ratio_slope)
 
 
+# Cosines below which an angle counts as a right one.
+_RIGHT = 0.02
+
+
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     """The norm of the principal angles, accurate for small and right ones; derivative of `log`."""
     with torch.no_grad():
@@ -91,7 +102,19 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
         angles = torch.linalg.vector_norm(torch.atan2(sines, cosines), dim=-1)
     if not (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)):
         return angles
-    distance = M.norm(x, _log(M, x, y))
+    # Near a right angle the logarithm is not unique. The derivative of the principal angles is
+    # there, `-u'(dM)v / sin` with `u` and `v` the singular vectors of `M = x'y`.
+    with torch.no_grad():
+        u, cosines, vh = svd(x.mH @ y)
+        cosines = cosines.clamp_max(1)
+        theta = torch.acos(cosines)
+        weights = theta / torch.where(theta > 0, theta.sin(), 1.0)
+        pull = (u * weights.unsqueeze(-2)) @ vh
+        right = (cosines < _RIGHT).any(-1)
+    first = -inner(pull, x.mH @ y) / torch.where(right, angles, 1.0)
+    near = right[..., None, None]
+    distance = M.norm(x, _log(M, x, torch.where(near, x, y)))
+    distance = torch.where(right, first, distance)
     return distance + (angles - distance).detach()
 
 

@@ -27,11 +27,13 @@ from torchmanifold.manifolds.geometry import (
     Quadratic,
     Retraction,
     RetractionRule,
+    bures_exp,
     guarded,
     is_complex,
     lifted,
     quadratic,
     require_square,
+    short_exp,
 )
 from torchmanifold.manifolds.linalg import in_working_precision, relative, sym
 
@@ -47,7 +49,7 @@ def _sym_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return M.exp(x, v)
+    return (bures_exp if isinstance(M.metric, BuresWasserstein) else short_exp)(M, x, v)
 
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -72,9 +74,9 @@ class SymmetricPositiveDefinite(Manifold):
     distance to the closure of the set, relative to the size of `x`.
 
     Points are held as dense matrices, which stay positive while their condition is below
-    `1 / (n eps)`. Steps go beyond it, and end in NaN, where many long ones add up: one along a
-    geodesic from the identity changes the condition by up to `exp(2 ||v||)`. An optimizer with
-    `nonfinite="skip"` leaves such steps out.
+    `1 / (n eps)`. The exponential as a retraction shortens steps longer than
+    `log(1 / (n eps)) / 2` to that length (for Bures-Wasserstein, to its domain), and a matrix that rounding makes indefinite gets
+    `10 n eps tr(x)` on its diagonal; both on the device.
 
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
     Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019; Lin,

@@ -35,11 +35,9 @@ from torchmanifold.manifolds.linalg import (
     eye_like,
     gram_residual,
     in_working_precision,
-    newton_schulz_step,
     polish,
     product_in,
     skew,
-    svd,
     sym,
 )
 
@@ -184,9 +182,7 @@ class SpecialOrthogonal(Manifold):
         """
         self.check_shape(tuple(z.shape))
         _require_real(z)
-        u, _, vh = svd(z)
-        sign = determinant_sign(u @ vh)
-        return newton_schulz_step(_flip(u, sign) @ vh)
+        return maps.nearest_rotation(z)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

@@ -9,7 +9,14 @@ from torchmanifold.manifolds.geometry.checks import (
     check_hessian,
     check_retraction,
 )
-from torchmanifold.manifolds.geometry.definite import lifted, quadratic
+from torchmanifold.manifolds.geometry.definite import (
+    bures_exp,
+    kept_definite,
+    lifted,
+    longest_step,
+    quadratic,
+    short_exp,
+)
 from torchmanifold.manifolds.geometry.divergences import stein_divergence, thompson_distance
 from torchmanifold.manifolds.geometry.factors import aligned, horizontal, refuse_wide
 from torchmanifold.manifolds.geometry.flat import FLAT, straight
@@ -118,6 +125,10 @@ __all__ = [
     "qr",
     "require_square",
     "lifted",
+    "short_exp",
+    "longest_step",
+    "bures_exp",
+    "kept_definite",
     "quadratic",
     "stein_divergence",
     "straight",

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry.manifold import Manifold
-from torchmanifold.manifolds.linalg import cholesky, sym
+from torchmanifold.manifolds.linalg import cholesky, eigh, eye_like, reads_values, sym, trace
+from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction, piecewise_linear
+from torchmanifold.manifolds.maps.spectral import apply_spectral
 
-__all__ = ["lifted", "quadratic"]
+__all__ = [
+    "kept_definite",
+    "bures_exp",
+    "lifted",
+    "longest_step",
+    "quadratic",
+    "short_exp",
+]
 
 
 def quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -21,12 +33,76 @@ def quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def lifted(z: Tensor, eps: float) -> Tensor:
     """Symmetric part of `z` with its eigenvalues lifted to `10 n eps` of the largest.
 
-    The floor is `eps` where no eigenvalue is positive; the matrix is NaN where `z` has one.
+    The floor is `eps` where no eigenvalue is positive, and at least the square root of the least
+    normal number, whose square can be inverted. The matrix is NaN where `z` has one. The derivative
+    is finite at equal eigenvalues too.
     """
-    values, vectors = torch.linalg.eigh(sym(torch.nan_to_num(z)))
-    top = values[..., -1:]
-    floor = torch.where(top > 0, 10 * z.shape[-1] * eps * top, eps)
-    lift = (floor - values).clamp_min(0)
-    # Adding the lift leaves a matrix that needs none exactly as it is.
-    lifted = sym(z) + sym((vectors * lift[..., None, :]) @ vectors.mH)
-    return torch.where(torch.isfinite(z).all(-1).all(-1)[..., None, None], lifted, torch.nan)
+    s = sym(torch.nan_to_num(z))
+    tiny = torch.finfo(z.dtype).tiny ** 0.5 if eps else 0.0
+
+    def floor(values: Tensor) -> Tensor:
+        top = values[..., -1:]
+        return torch.where(top > 0, 10 * z.shape[-1] * eps * top, eps).clamp_min(tiny)
+
+    def fit(values: Tensor) -> SpectralFunction:
+        least = floor(values)
+
+        def lift(x: Tensor) -> Tensor:
+            return torch.maximum(x, least.reshape(least.shape + (1,) * (x.ndim - least.ndim)))
+
+        return piecewise_linear(lift, lambda x: (lift(x) == x).long())
+
+    with torch.no_grad():
+        values, vectors = torch.linalg.eigh(s)
+        up = torch.maximum(values, floor(values))
+        # What needs no lift stays exactly as it is.
+        low = (up > values).any(-1)[..., None, None]
+        exact = torch.where(low, sym((vectors * up[..., None, :]) @ vectors.mH), s)
+        exact = torch.where(torch.isfinite(z).all(-1).all(-1)[..., None, None], exact, torch.nan)
+    if not (torch.is_grad_enabled() and z.requires_grad):
+        return exact
+    smooth = apply_spectral(s, fit)
+    return smooth + (exact - smooth).detach()
+
+
+_INSIDE = -0.9
+
+
+def longest_step(x: Tensor) -> float:
+    """The norm of a step that changes the condition of a matrix by no more than rounding allows."""
+    return -math.log(max(x.shape[-1], 1) * torch.finfo(x.dtype).eps) / 2
+
+
+def kept_definite(y: Tensor) -> Tensor:
+    """`y`, with `10 n eps tr(y)` added to its diagonal where rounding has made it indefinite."""
+    lost = torch.linalg.cholesky_ex(y.detach()).info != 0
+    if reads_values(y) and not bool(lost.any()):
+        return y
+    shift = torch.where(lost, 10 * y.shape[-1] * torch.finfo(y.dtype).eps * trace(y).real, 0.0)
+    return y + shift[..., None, None] * eye_like(y)
+
+
+def short_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The exponential as a retraction: of a step no longer than `longest_step`.
+
+    A longer one is shortened to that length, on the device: its end would have a condition that
+    no matrix of the dtype can hold.
+    """
+    length, longest = M.norm(x, v.detach()), longest_step(x)
+    if not (reads_values(v) and bool((length <= longest).all())):
+        scale = torch.where(length > longest, longest / M.norm(x, v), 1.0)
+        v = v * scale[..., None, None]
+    return kept_definite(M.exp(x, v))
+
+
+def bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The Bures-Wasserstein exponential as a retraction, within its domain.
+
+    `(I + S) x (I + S)` is a geodesic as long as `I + S` is positive definite. A longer step is
+    shortened, on the device, to where the least eigenvalue of `S` is -0.9.
+    """
+    s = maps.solve_lyapunov(x, v)
+    least = eigh(sym(s.detach()))[0][..., 0]
+    if not (reads_values(v) and bool((least >= _INSIDE).all())):
+        v = v * torch.where(least < _INSIDE, _INSIDE / least, 1.0)[..., None, None]
+    return kept_definite(M.exp(x, v))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.retractions import NewtonSchulz
-from torchmanifold.manifolds.linalg import in_working_precision, newton_schulz_step, svd, sym
+from torchmanifold.manifolds.linalg import in_working_precision, sym
 from torchmanifold.manifolds.maps.steps import shortened
 
 __all__ = [
@@ -31,8 +31,7 @@ def weingarten(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
 @in_working_precision
 def nearest_orthonormal(z: Tensor) -> Tensor:
     """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
-    u, _, vh = svd(z)
-    return newton_schulz_step(u @ vh)
+    return maps.polar(z)
 
 
 def polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ __all__ = [
     "gram_residual",
     "inner",
     "relative",
+    "largest_finite",
     "skew",
     "skew_norm_bound",
     "sym",
@@ -73,6 +74,12 @@ def frobenius(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=(x.ndim - 2, x.ndim - 1))
 
 
+def largest_finite(numbers: Tensor) -> float:
+    """The largest finite number, which no NaN beside it hides; 0 if there is none."""
+    finite = torch.where(torch.isfinite(numbers), numbers, 0.0)
+    return float(finite.amax()) if numbers.numel() else 0.0
+
+
 def skew_norm_bound(a: Tensor, square: Tensor) -> float:
     """Bound on the spectral norms of a batch of skew matrices, of them and their squares.
 
@@ -87,7 +94,8 @@ def skew_norm_bound(a: Tensor, square: Tensor) -> float:
     n, multiplicity = a.shape[-1], 1 if a.is_complex() else 2
     mean = trace(square).real / -n
     variance = (frobenius(square) ** 2 / n - mean**2).clamp_min(0)
-    return float((mean + (variance * max(n / multiplicity - 1, 0)).sqrt()).amax()) ** 0.5
+    bound = mean + (variance * max(n / multiplicity - 1, 0)).sqrt()
+    return largest_finite(bound) ** 0.5
 
 
 def eye_like(x: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from torchmanifold.manifolds.linalg.precision import wide
+
 __all__ = [
     "gram",
     "gram_excess",
@@ -22,9 +24,11 @@ __all__ = [
 ]
 
 
+_SINGLE = (torch.float32, torch.complex64)
 _BLOCK = 64
 
 
+_ROWS = 256  # of a tall matrix, whose products are added up in float32
 _SMALLEST = 256  # below, a product of blocks is too slow for its size
 
 
@@ -47,7 +51,9 @@ def _blocks(p: int) -> Iterator[tuple[int, int]]:
 
 
 def gram(x: Tensor) -> Tensor:
-    """`x'x`."""
+    """`x'x`; of very tall matrices the sums over the rows of parts are added in float64."""
+    if x.shape[-2] >= 32 * _ROWS and x.shape[-1] <= _BLOCK and x.dtype in _SINGLE:
+        return _tall_gram(x)
     if not _in_blocks(x):
         return x.mH @ x
     p = x.shape[-1]
@@ -56,6 +62,15 @@ def gram(x: Tensor) -> Tensor:
         torch.mm(x[:, j:k].mH, x[:, j:], out=y[j:k, j:])
         y[k:, j:k] = y[j:k, k:].mH
     return y
+
+
+def _tall_gram(x: Tensor) -> Tensor:
+    # A sum of n terms in float32 is off by n eps.
+    rows = x.shape[-2] // _ROWS * _ROWS
+    parts = x[..., :rows, :].unflatten(-2, (-1, _ROWS))
+    sums = parts.mH @ parts
+    rest = x[..., rows:, :]
+    return (wide(sums).sum(-3) + wide(rest.mH @ rest)).to(x.dtype)
 
 
 def gram_excess(x: Tensor) -> Tensor:

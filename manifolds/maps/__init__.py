@@ -37,7 +37,7 @@ from torchmanifold.manifolds.maps.modules.low_rank import (
 from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, NewtonSchulz, Polar
 from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
 from torchmanifold.manifolds.maps.newton_schulz import newton_schulz
-from torchmanifold.manifolds.maps.polar import polar, polar_step
+from torchmanifold.manifolds.maps.polar import nearest_rotation, polar, polar_step
 from torchmanifold.manifolds.maps.polar_direction import polar_direction
 from torchmanifold.manifolds.maps.projected_qr import projected_qr_step
 from torchmanifold.manifolds.maps.qr import qr, qr_step
@@ -99,6 +99,7 @@ __all__ = [
     "householder",
     "inverse_cayley",
     "log_orthogonal",
+    "nearest_rotation",
     "newton_schulz",
     "polar",
     "polar_direction",

@@ -12,6 +12,7 @@ from torchmanifold.manifolds.linalg import (
     MatrixFunction,
     add_product,
     adjoint,
+    determinant_sign,
     eigh,
     frobenius,
     gram_excess,
@@ -27,7 +28,7 @@ from torchmanifold.manifolds.linalg import (
 from torchmanifold.manifolds.maps.lyapunov import solve_lyapunov
 from torchmanifold.manifolds.maps.steps import allowed_residual, is_short, largest_norm
 
-__all__ = ["polar", "polar_step"]
+__all__ = ["nearest_rotation", "polar", "polar_step"]
 
 
 _SVD = tuple[Tensor, Tensor, Tensor]  # q, singular values, right singular vectors
@@ -128,6 +129,39 @@ def polar(z: Tensor) -> Tensor:
     Source: Higham, Functions of Matrices (2008), chapter 8.
     """
     return _PolarDerivative.apply(z, _polar_factors, None, None)[0]
+
+
+def _rotation_factors(z: Tensor) -> _SVD:
+    u, s, vh = svd(wide(z))
+    sign = determinant_sign(u @ vh)
+    # The least direction is turned where the determinant is negative.
+    signs = torch.ones_like(s)
+    signs[..., -1:] = sign.real[..., None] if s.shape[-1] else signs[..., -1:]
+    q = newton_schulz_step((u * signs.unsqueeze(-2)) @ vh)
+    return narrow(q, z.dtype), narrow(s * signs, z.real.dtype), narrow(adjoint(vh), z.dtype)
+
+
+@in_working_precision
+def nearest_rotation(z: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal columns and determinant 1.
+
+    The polar factor, its least direction turned around where the determinant is negative. The
+    derivative is that of the polar factor, and infinite only where the nearest is not unique.
+
+    Args:
+        z: `(*batch, n, n)`, real.
+
+    Example:
+        >>> import torch
+        >>> from torchmanifold.manifolds.maps import nearest_rotation
+        >>> nearest_rotation(torch.diag(torch.tensor([3.0, 1.0, -0.5])))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
+
+    Source: Kabsch 1976; Umeyama, IEEE Trans. Pattern Anal. Mach. Intell. 13, 1991.
+    """
+    return _PolarDerivative.apply(z, _rotation_factors, None, None)[0]
 
 
 def _near_polar(z: Tensor, excess: Tensor) -> Tensor | None:

@@ -16,6 +16,7 @@ __all__ = [
     "SpectralFunction",
     "Spectrum",
     "fitted",
+    "piecewise_linear",
     "second_difference",
 ]
 
@@ -121,3 +122,32 @@ SQRT = SpectralFunction(
 
 
 INV_SQRT = SpectralFunction(torch.rsqrt, _inv_sqrt_first, _inv_sqrt_second, positive=True)
+
+
+def _quotient(x: Tensor, y: Tensor, fx: Tensor, fy: Tensor) -> Tensor:
+    gap = x - y
+    zero = gap == 0
+    return ((fx - fy) / gap.masked_fill(zero, 1)).masked_fill(zero, 0)
+
+
+def piecewise_linear(
+    value: Callable[[Tensor], Tensor], piece: Callable[[Tensor], Tensor]
+) -> SpectralFunction:
+    """Divided differences of a function that is linear on pieces.
+
+    `piece` numbers the pieces, so that points of one piece need no quotient: the first
+    difference there is the slope, and the second is zero. Odd numbers have slope 1, even 0.
+    """
+
+    def first(x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        i, j = piece(x), piece(y)
+        return torch.where(i == j, (i % 2).to(x.dtype), _quotient(x, y, value(x), value(y)))
+
+    def second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        low, mid, high = torch.stack(torch.broadcast_tensors(x, y, z)).sort(0).values.unbind(0)
+        difference = _quotient(high, low, first(mid, high), first(low, mid))
+        i, j, k = piece(low), piece(mid), piece(high)
+        return difference.masked_fill((i == j) & (j == k), 0)
+
+    return SpectralFunction(value, first, second)

@@ -21,6 +21,7 @@ from torchmanifold.manifolds.linalg import (
     adjoint,
     eye_like,
     frobenius,
+    largest_finite,
     polish_change,
     skew,
     skew_norm_bound,
@@ -208,7 +209,7 @@ def expm1_by_norm(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
         if skewed:
             # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
             theta = torch.minimum(theta, one_norm(a2).sqrt())
-        bound = min(float(theta.amax()), bound)
+        bound = min(largest_finite(theta), bound)
     if bound <= low:
         e, tape = _degree4(a, a2)
         return e, 4, [a2, *tape]
@@ -222,7 +223,7 @@ def expm1_by_norm(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
         a6 = a3 @ a3
         if skewed:
             sixth = torch.minimum(one_norm(a6), frobenius(a6))
-            bound = min(bound, float(sixth.amax()) ** (1 / 6))
+            bound = min(bound, largest_finite(sixth) ** (1 / 6))
         s = _squarings(bound, high)
         a, a2, a3, a6 = _scaled((a, a2, a3, a6), (1, 2, 3, 6), s)
         e, tape = _degree18(a, a2, a3, a6)

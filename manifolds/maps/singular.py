@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.linalg import MatrixFunction, adjoint, in_working_precision, svd
-from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction
+from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction, piecewise_linear
 from torchmanifold.manifolds.maps.spectral import directional_derivative
 
 __all__ = ["clamp_singular_values", "truncate"]
@@ -75,37 +75,8 @@ class _Singular(MatrixFunction):
         return g, None, None
 
 
-def _quotient(x: Tensor, y: Tensor, fx: Tensor, fy: Tensor) -> Tensor:
-    gap = x - y
-    zero = gap == 0
-    return ((fx - fy) / gap.masked_fill(zero, 1)).masked_fill(zero, 0)
-
-
-def _piecewise_linear(
-    value: Callable[[Tensor], Tensor], piece: Callable[[Tensor], Tensor]
-) -> SpectralFunction:
-    """Divided differences of a function that is linear on pieces.
-
-    `piece` numbers the pieces, so that points of one piece need no quotient: the first
-    difference there is the slope, and the second is zero. Odd numbers have slope 1, even 0.
-    """
-
-    def first(x: Tensor, y: Tensor) -> Tensor:
-        x, y = torch.broadcast_tensors(x, y)
-        i, j = piece(x), piece(y)
-        return torch.where(i == j, (i % 2).to(x.dtype), _quotient(x, y, value(x), value(y)))
-
-    def second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        low, mid, high = torch.stack(torch.broadcast_tensors(x, y, z)).sort(0).values.unbind(0)
-        difference = _quotient(high, low, first(mid, high), first(low, mid))
-        i, j, k = piece(low), piece(mid), piece(high)
-        return difference.masked_fill((i == j) & (j == k), 0)
-
-    return SpectralFunction(value, first, second)
-
-
 @in_working_precision
-def truncate(z: Tensor, rank: int) -> Tensor:
+def truncate(z: Tensor, rank: int, floor: float = 0.0) -> Tensor:
     """Nearest matrix of rank at most `rank`: the singular value decomposition, truncated.
 
     The derivative is finite also where singular values coincide, as long as the last kept one
@@ -114,6 +85,8 @@ def truncate(z: Tensor, rank: int) -> Tensor:
     Args:
         z: `(*batch, n, p)`.
         rank: number of singular values kept.
+        floor: those kept are at least this part of the largest (of 1 if all are zero), so that the
+            value has this rank and no less.
 
     Example:
         >>> import torch
@@ -128,6 +101,8 @@ def truncate(z: Tensor, rank: int) -> Tensor:
     everything = rank >= min(z.shape[-2:])
 
     def value(s: Tensor) -> Tensor:
+        if floor:
+            s = torch.maximum(s, floor * torch.where(s[..., :1] > 0, s[..., :1], 1.0))
         return s * (torch.arange(s.shape[-1], device=s.device) < rank)
 
     def fit(spectrum: Tensor) -> SpectralFunction:
@@ -144,7 +119,7 @@ def truncate(z: Tensor, rank: int) -> Tensor:
             return x.abs() > cut.reshape(cut.shape + (1,) * (x.ndim - cut.ndim))
 
         # All kept points lie on one line through zero, whatever their sign.
-        return _piecewise_linear(lambda x: x * kept(x), lambda x: kept(x).long())
+        return piecewise_linear(lambda x: x * kept(x), lambda x: kept(x).long())
 
     return _Singular.apply(z, value, fit)[0]
 
@@ -192,6 +167,6 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
             # Without a lower bound the two pieces in the middle are one, through zero.
             return number if low > 0 else torch.where(size < high, 9, number)
 
-        return _piecewise_linear(value, piece)
+        return piecewise_linear(value, piece)
 
     return _Singular.apply(z, lambda s: s.clamp(low, high), fit)[0]

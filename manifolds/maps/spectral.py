@@ -57,6 +57,10 @@ def _eigh(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor]:
     return values, vectors
 
 
+def _eigen(s: Tensor, function: Spectrum | None) -> tuple[Tensor, Tensor]:
+    return _eigh(s, function) if isinstance(function, SpectralFunction) else eigh(s)
+
+
 def conjugate(vectors: Tensor, x: Tensor) -> Tensor:
     """`U x U'`: from the eigenbasis `U` to the standard one."""
     return vectors @ x @ adjoint(vectors)
@@ -71,9 +75,7 @@ class _Eigen(MatrixFunction):
 
     @staticmethod
     def forward(s: Tensor, function: Spectrum | None) -> tuple[Tensor, Tensor]:
-        if isinstance(function, SpectralFunction):
-            return _eigh(s, function)
-        return eigh(s)
+        return _eigen(s, function)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -90,9 +92,9 @@ class _Spectral(MatrixFunction):
     """`f(S)`; the derivative is self-adjoint, so backward is the derivative along the gradient."""
 
     @staticmethod
-    def forward(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor, Tensor]:
-        values, vectors = _eigh(s, function)
-        result = (vectors * function.value(values).unsqueeze(-2)) @ adjoint(vectors)
+    def forward(s: Tensor, function: Spectrum) -> tuple[Tensor, Tensor, Tensor]:
+        values, vectors = _eigen(s, function)
+        result = (vectors * fitted(function, values).value(values).unsqueeze(-2)) @ adjoint(vectors)
         return result, values, vectors
 
     @staticmethod
@@ -189,7 +191,7 @@ def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) 
 
 
 @in_working_precision
-def apply_spectral(s: Tensor, function: SpectralFunction) -> Tensor:
+def apply_spectral(s: Tensor, function: Spectrum) -> Tensor:
     """Apply a `SpectralFunction` to the symmetric part of `s`, `(*batch, n, n)`."""
     return _Spectral.apply(sym(s), function)[0]
 
