@@ -75,8 +75,8 @@ class SymmetricPositiveDefinite(Manifold):
 
     Points are held as dense matrices, which stay positive while their condition is below
     `1 / (n eps)`. The exponential as a retraction shortens steps longer than
-    `log(1 / (n eps)) / 2` to that length (for Bures-Wasserstein, to its domain), and a matrix that rounding makes indefinite gets
-    `10 n eps tr(x)` on its diagonal; both on the device.
+    `log(1 / (n eps)) / 2` to that length (for Bures-Wasserstein, to its domain). A matrix that
+    rounding makes indefinite gets `10 n eps tr(x)` on its diagonal. Both happen on the device.
 
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Arsigny et al., SIAM J.
     Matrix Anal. Appl. 29, 2007; Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019; Lin,

@@ -67,7 +67,7 @@ def _trivialize_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     q = x.mH @ y
     # At an angle of pi the logarithm is not unique: NaN, not one of them by chance.
-    gap = torch.linalg.svdvals(eye_like(q) + q.detach())[..., -1]
+    gap = torch.linalg.svdvals(eye_like(q) + q.detach())[..., -1:].sum(-1)
     cut = gap <= torch.finfo(q.dtype).eps ** 0.5
     return torch.where(cut[..., None, None], torch.nan, x @ maps.log_orthogonal(q))
 

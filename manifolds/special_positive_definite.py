@@ -25,6 +25,7 @@ from torchmanifold.manifolds.geometry import (
     lifted,
     quadratic,
     require_square,
+    short_exp,
 )
 from torchmanifold.manifolds.linalg import (
     cholesky,
@@ -84,7 +85,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _retract_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return M.exp(x, v)
+    return _normalized(short_exp(M, x, v))
 
 
 def _inverse_exp(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -166,10 +167,17 @@ class SpecialPositiveDefinite(Manifold):
             )
         values, vectors = eigh(sym(z))
         size = values.abs().amax(-1, keepdim=True)
-        floor = torch.where(size == 0, 1.0, 100 * z.shape[-1] * torch.finfo(z.dtype).eps * size)
-        logarithms = torch.maximum(values, floor).log()
-        values = (logarithms - logarithms.mean(-1, keepdim=True)).exp()
-        return sym((vectors * values[..., None, :]) @ vectors.mH)
+        bulk = torch.where(size == 0, 1.0, size)
+        floor = 100 * z.shape[-1] * torch.finfo(z.dtype).eps * bulk
+        # The set is open: what is not in it is brought inside by a hundredth of its size.
+        inside = torch.where(values > floor, values, 0.01 * bulk)
+        logarithms = inside.log()
+        mean = logarithms.mean(-1, keepdim=True)
+        scaled = (logarithms - mean).exp()
+        # A determinant is known no better than its least eigenvalue.
+        known = 10 * z.shape[-1] * torch.finfo(z.dtype).eps * size / values.amin(-1, keepdim=True)
+        is_point = ((values > floor).all(-1, keepdim=True) & (mean.abs() <= known))[..., None]
+        return torch.where(is_point, sym(z), sym((vectors * scaled[..., None, :]) @ vectors.mH))
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchmanifold.manifolds import Manifold
 
-__all__ = ["check_point", "check_tensor"]
+__all__ = ["check_point", "check_tensor", "nearest"]
 
 
 # How far from the manifold an assigned value may be, in units of `Manifold.tolerance`: what
@@ -33,6 +33,23 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
         raise ValueError(
             f"{name}: {bad} of {x.numel()} entries are NaN or infinite; initialize the weight first"
         )
+
+
+def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
+    """The point of the manifold nearest to `x`; a tensor without values is returned as it is.
+
+    Raises:
+        ValueError: if the projection overflows.
+    """
+    if x.is_meta:
+        return x
+    point = manifold.project(x)
+    if not bool(torch.isfinite(point).all()):
+        raise ValueError(
+            f"{name}: the projection to {manifold!r} overflows {x.dtype}; scale the values, whose "
+            f"largest is {float(x.abs().max()):.3g}"
+        )
+    return point
 
 
 def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:

@@ -18,7 +18,7 @@ from torchmanifold.parametrize import (
     register_parametrization,
     remove_parametrizations,
 )
-from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.checks import check_tensor, nearest
 from torchmanifold.weights.fit import fit
 from torchmanifold.weights.record import constrained, manifold_of, record, recorded, stamp, strike
 from torchmanifold.weights.sharding import is_sharded
@@ -112,8 +112,7 @@ def constrain(
                 f"cannot be on {fitted!r} as well"
             )
         with torch.no_grad():
-            point = weight.detach()
-            plan.append((name, fitted, point if point.is_meta else fitted.project(point)))
+            plan.append((name, fitted, nearest(fitted, where, weight.detach())))
     for name, fitted, point in plan:
         if how == "riemannian":
             _riemannian(module, name, fitted, point)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import Manifold, Product
-from torchmanifold.weights.checks import check_tensor
+from torchmanifold.weights.checks import check_tensor, nearest
 from torchmanifold.weights.record import Placement, manifold_of, place
 from torchmanifold.weights.sharding import is_sharded
 
@@ -51,9 +51,9 @@ def place_(parameter: Any, manifold: Manifold) -> Any:
     pairs = _pairs(parameter, manifold)
     for tensor, factor in pairs:
         _check(tensor, factor)
-    points = [None if p.is_meta else factor.project(p) for p, factor in pairs]
+    points = [nearest(factor, "place_", p.detach()) for p, factor in pairs]
     for (tensor, factor), point in zip(pairs, points, strict=True):
-        if point is not None:
+        if not tensor.is_meta:
             tensor.copy_(point)
         tensor.grad = None
         if manifold_of(tensor) is None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
-from torchmanifold.weights.checks import check_point
+from torchmanifold.weights.checks import check_point, nearest
 
 __all__ = ["Trivialization"]
 
@@ -80,7 +80,7 @@ class Trivialization(nn.Module):
         check_point(self.manifold, "the assigned value", x)
         if x.is_meta:
             return torch.empty_like(x)
-        return self.manifold.project(x)
+        return nearest(self.manifold, "the assigned value", x)
 
     def extra_repr(self) -> str:
         """The manifold and the shape of a point."""

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry.manifold import Manifold
-from torchmanifold.manifolds.linalg import cholesky, eigh, eye_like, reads_values, sym, trace
+from torchmanifold.manifolds.linalg import (
+    cholesky,
+    eigh,
+    everywhere,
+    eye_like,
+    reads_values,
+    sym,
+    trace,
+)
 from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction, piecewise_linear
 from torchmanifold.manifolds.maps.spectral import apply_spectral
 
@@ -76,7 +84,7 @@ def longest_step(x: Tensor) -> float:
 def kept_definite(y: Tensor) -> Tensor:
     """`y`, with `10 n eps tr(y)` added to its diagonal where rounding has made it indefinite."""
     lost = torch.linalg.cholesky_ex(y.detach()).info != 0
-    if reads_values(y) and not bool(lost.any()):
+    if reads_values(y) and everywhere(~lost):
         return y
     shift = torch.where(lost, 10 * y.shape[-1] * torch.finfo(y.dtype).eps * trace(y).real, 0.0)
     return y + shift[..., None, None] * eye_like(y)
@@ -89,7 +97,7 @@ def short_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     no matrix of the dtype can hold.
     """
     length, longest = M.norm(x, v.detach()), longest_step(x)
-    if not (reads_values(v) and bool((length <= longest).all())):
+    if not (reads_values(v) and everywhere(length <= longest)):
         scale = torch.where(length > longest, longest / M.norm(x, v), 1.0)
         v = v * scale[..., None, None]
     return kept_definite(M.exp(x, v))
@@ -103,6 +111,7 @@ def bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """
     s = maps.solve_lyapunov(x, v)
     least = eigh(sym(s.detach()))[0][..., 0]
-    if not (reads_values(v) and bool((least >= _INSIDE).all())):
+    if not (reads_values(v) and everywhere(least >= _INSIDE)):
+        least = eigh(sym(s))[0][..., 0]
         v = v * torch.where(least < _INSIDE, _INSIDE / least, 1.0)[..., None, None]
     return kept_definite(M.exp(x, v))

@@ -30,6 +30,11 @@ def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     return bool(((a - b).norm() <= tolerance * (1 + b.norm())).all())
 
 
+def reach(M: tm.Manifold) -> float:
+    """A step length at which the retraction is exact: Newton-Schulz is for short steps."""
+    return 0.01 if "NewtonSchulz" in repr(M) else 1.0
+
+
 @pytest.mark.parametrize(("M", "shape", "reads"), distinct(), ids=label)
 def test_every_invariant_holds(M, shape, reads):
     verdict = tm.check_manifold(M, shape, reads=reads)
@@ -188,6 +193,49 @@ def test_autocast_changes_nothing(M, shape):
     with torch.autocast("cpu", torch.bfloat16):
         for name, arguments in calls.items():
             assert torch.equal(getattr(M, name)(*arguments), expected[name]), name
+
+
+@over_manifolds
+def test_projection_has_a_finite_gradient_at_points_and_near_them(M, shape):
+    """Networks that output matrices and project them live exactly there."""
+    x, g = point(M, (3, *shape), torch.float64), normal((3, *shape), torch.float64)
+    for z in (x, M.project(x + 1e-7 * g), x + 1e-2 * g):
+        z = z.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad((M.project(z) * g).sum(), z)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@over_all
+def test_one_bad_vector_leaves_its_neighbours_alone(M, shape, bad):
+    x = point(M, (2, *shape), torch.float32)
+    v = M.random_tangent(x) * (3 if reach(M) == 1 else reach(M))
+    spoilt = torch.cat([torch.full_like(v[:1], bad), v[1:]])
+    alone = M.retract(x[1:], v[1:])
+    assert close(M.retract(x, spoilt)[1:], alone, 1e-4)
+
+
+@over_all
+def test_long_steps_end_on_the_manifold(M, shape):
+    """An exact retraction stays on its manifold, or shortens the step, whatever its length."""
+    if reach(M) < 1:
+        return
+    for dtype in (torch.float32, torch.float64):
+        x = point(M, (2, *shape), dtype)
+        for length in (30.0, 1e3):
+            y = M.retract(x, length * M.random_tangent(x))
+            assert torch.isfinite(y).all(), length
+            assert (M.residual(y) <= 10 * M.tolerance(shape, dtype)).all(), (length, M.residual(y))
+
+
+@over_manifolds
+def test_random_points_and_projections_are_contiguous(M, shape):
+    assert M.random(2, *shape).is_contiguous()
+    module = torch.nn.Module()
+    module.weight = torch.nn.Parameter(torch.randn(*shape))
+    tm.constrain(module, "weight", M)
+    entry = module.parametrizations.weight
+    assert entry.original.is_contiguous() and entry[0].base.is_contiguous()
 
 
 @over_all
