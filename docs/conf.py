@@ -50,8 +50,10 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path)"),
     # Names from the package that gathers them; their reference is under the file's own name.
     (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
+    # Pieces of types that Sphinx cuts at a bar.
+    (r"py:.*", r"(types\.Annotated|dict|list|tuple)\[.*"),
     # What a file keeps to itself: a base class of its own, an alias of a type.
-    (r"py:.*", r"torchmanifold\..*\.(_\w+|Point|Watch)"),
+    (r"py:.*", r"torchmanifold\..*\.(_\w+|F|Model|Point|Watch)"),
 ]
 
 # -- How they look ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Manifolds, and the maps that they are built from."""
 
 from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.complex_circle import ComplexCircle
 from torchmanifold.manifolds.correlation import Correlation
 from torchmanifold.manifolds.elliptope import Elliptope
 from torchmanifold.manifolds.euclidean import Euclidean
@@ -38,7 +39,12 @@ from torchmanifold.manifolds.geometry import (
     thompson_distance,
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
+from torchmanifold.manifolds.geometry.metrics import Hyperbolic
 from torchmanifold.manifolds.grassmann import Grassmann
+from torchmanifold.manifolds.lorentz import Lorentz
+from torchmanifold.manifolds.oblique import Oblique
+from torchmanifold.manifolds.poincare_ball import PoincareBall
+from torchmanifold.manifolds.positive import Positive
 from torchmanifold.manifolds.psd import PositiveSemidefinite
 from torchmanifold.manifolds.skew_symmetric import SkewSymmetric
 from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
@@ -50,30 +56,35 @@ from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
 
 __all__ = [
-    "Spectrahedron",
-    "PositiveSemidefinite",
-    "Elliptope",
-    "Correlation",
-    "EuclideanCholesky",
     "AffineInvariant",
     "Blocks",
     "BuresWasserstein",
     "Canonical",
     "Cayley",
+    "ComplexCircle",
+    "Correlation",
+    "Elliptope",
     "Euclidean",
+    "EuclideanCholesky",
     "EuclideanMetric",
     "Exp",
     "FixedRank",
     "Flattened",
     "Grassmann",
+    "Hyperbolic",
     "LogCholesky",
     "LogEuclidean",
+    "Lorentz",
     "Manifold",
     "ManifoldCheck",
     "Metric",
     "MetricRule",
     "NewtonSchulz",
+    "Oblique",
+    "PoincareBall",
     "Polar",
+    "Positive",
+    "PositiveSemidefinite",
     "Product",
     "Projection",
     "QR",
@@ -84,6 +95,7 @@ __all__ = [
     "SkewSymmetric",
     "SpecialOrthogonal",
     "SpecialPositiveDefinite",
+    "Spectrahedron",
     "Sphere",
     "Stiefel",
     "Symmetric",

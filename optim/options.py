@@ -69,11 +69,11 @@ Fraction = Annotated[float, _number("in [0, 1)", lambda value: 0 <= value < 1)]
 OpenFraction = Annotated[float, _number("in (0, 1)", lambda value: 0 < value < 1)]
 Betas = Annotated[tuple[float, float], Allowed("two numbers in [0, 1)", _are_betas)]
 
-#: what momentum averages: Riemannian gradients, transported, or Euclidean ones
+# What momentum averages: Riemannian gradients, transported, or Euclidean ones
 Average = Literal["riemannian", "euclidean"]
-#: of what a second moment is kept: of a whole point, or of each of its entries
+# Of what a second moment is kept: of a whole point, or of each of its entries
 SecondMoment = Literal["matrix", "element"]
-#: what becomes of a step that is not finite
+# What becomes of a step that is not finite
 Nonfinite = Literal["propagate", "skip", "raise"]
 
 

@@ -1,4 +1,4 @@
-"""place_: put a parameter that no module owns on a manifold."""
+"""A parameter that no module owns, put on a manifold."""
 
 from __future__ import annotations
 

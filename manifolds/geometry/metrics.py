@@ -19,6 +19,7 @@ __all__ = [
     "Canonical",
     "EuclideanMetric",
     "LogCholesky",
+    "Hyperbolic",
     "LogEuclidean",
     "Metric",
     "MetricRule",
@@ -54,6 +55,11 @@ class AffineInvariant(Metric):
 @dataclass(frozen=True)
 class LogCholesky(Metric):
     """The Frobenius inner product of Cholesky factors with log diagonals (Lin 2019)."""
+
+
+@dataclass(frozen=True)
+class Hyperbolic(Metric):
+    """The metric of constant negative curvature (Cannon et al., Hyperbolic geometry, 1997)."""
 
 
 @dataclass(frozen=True)

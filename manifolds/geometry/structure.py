@@ -10,9 +10,9 @@ from torch import Tensor
 
 __all__ = ["Point", "Shape", "is_shape", "leaves", "mapped", "normal", "scaled"]
 
-#: one tensor, or a tuple or dict of points
+# One tensor, or a tuple or dict of points
 Point = Any
-#: the sizes of one tensor, or a tuple or dict of shapes
+# The sizes of one tensor, or a tuple or dict of shapes
 Shape = Any
 
 

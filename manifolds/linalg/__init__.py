@@ -48,7 +48,7 @@ from torchmanifold.manifolds.linalg.products import (
     polish_change,
     product_in,
 )
-from torchmanifold.manifolds.linalg.scalars import cos_sinc
+from torchmanifold.manifolds.linalg.scalars import asinhc, cos_sinc, cosh_sinhc, tanhc
 from torchmanifold.manifolds.linalg.triangular import (
     gram,
     gram_excess,
@@ -68,7 +68,10 @@ __all__ = [
     "adjoint",
     "cholesky",
     "congruence",
+    "asinhc",
     "cos_sinc",
+    "cosh_sinhc",
+    "tanhc",
     "determinant_sign",
     "eigh",
     "event_sum",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 __all__ = ["Many", "One", "Rows", "Scalar", "tree_map"]
 
-#: A number of each problem: a Python number, or a tensor `(count,)`.
+# A number of each problem: a Python number, or a tensor `(count,)`.
 Scalar = Any
 
 

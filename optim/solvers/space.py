@@ -15,7 +15,7 @@ from torchmanifold.optim.solvers.rows import Many, One, Rows
 
 __all__ = ["Leaves", "Part", "Space", "leaves_of", "structure_like"]
 
-#: The tensors of a point, one a factor.
+# The tensors of a point, one a factor.
 Leaves = tuple[Tensor, ...]
 
 

@@ -273,3 +273,42 @@ def test_long_cayley_steps_keep_their_digits(size):
 def test_the_zero_matrix_is_not_positive_definite():
     M = tm.SymmetricPositiveDefinite()
     assert M.residual(torch.zeros(3, 3)) == 1 and M.residual(torch.eye(3)) == 0
+
+
+def test_the_models_of_hyperbolic_space_are_isometric():
+    """The stereographic projection takes the hyperboloid to the ball."""
+    c = 0.7
+    ball, lorentz = tm.PoincareBall(c), tm.Lorentz(c)
+    x, y = lorentz.random(5, 4, dtype=F64), lorentz.random(5, 4, dtype=F64)
+    root = c**-0.5
+
+    def onto_the_ball(point: Tensor) -> Tensor:
+        return root * point[..., 1:] / (root + point[..., :1])
+
+    same(ball.dist(onto_the_ball(x), onto_the_ball(y)), lorentz.dist(x, y).numpy(), 1e-10)
+    v = lorentz.random_tangent(x)
+    _, pushed = torch.autograd.functional.jvp(onto_the_ball, x, v)
+    same(ball.norm(onto_the_ball(x), pushed), lorentz.norm(x, v).numpy(), 1e-10)
+
+
+def test_hyperbolic_spaces():
+    M, peer = tm.PoincareBall(), pm.PoincareBall(4)
+    x, y, v = pair(M, 4)
+    same(M.exp(x, v), peer.exp(x.numpy(), v.numpy()))
+    same(M.log(x, y), peer.log(x.numpy(), y.numpy()))
+    same(M.dist(x, y), peer.dist(x.numpy(), y.numpy()))
+    L, other = tm.Lorentz(), geoopt.Lorentz()
+    x, y, v = pair(L, 5)
+    same(L.exp(x, v), other.expmap(x, v), 1e-10)
+    same(L.dist(x, y), other.dist(x, y), 1e-10)
+    # Distances far below the precision of an inverse hyperbolic cosine.
+    near = L.exp(x, 1e-9 * L.random_tangent(x))
+    same(L.dist(x, near), 1e-9 * torch.ones(()).numpy(), 1e-6)
+
+
+def test_positive_numbers():
+    M, peer = tm.Positive(retraction=tm.Exp()), pm.Positive(1, 5)
+    x, y, v = pair(M, 1, 5)
+    same(M.exp(x, v), peer.exp(x.numpy(), v.numpy()))
+    same(M.log(x, y), peer.log(x.numpy(), y.numpy()))
+    same(M.dist(x, y)[0], peer.dist(x.numpy(), y.numpy()))

@@ -14,7 +14,7 @@ from torchmanifold.manifolds.geometry.invariants.trial import Trial
 
 __all__ = ["INVARIANTS", "Check", "Reads", "invariant", "worst"]
 
-#: which choice an invariant depends on: it need not be tried again for others
+# Which choice an invariant depends on: it need not be tried again for others
 Reads = Literal["manifold", "metric", "retraction"]
 
 Check = Callable[[Trial], float | None]
