@@ -63,6 +63,15 @@ def test_every_invariant_holds_of_complex_points(M, shape, reads):
     assert verdict, str(verdict)
 
 
+@pytest.mark.parametrize("dtype", (torch.complex64, torch.complex128), ids=str)
+def test_every_invariant_holds_where_points_are_always_complex(dtype):
+    verdict = tm.check_manifold(tm.ComplexCircle(), (4,), dtype=dtype)
+    assert verdict, str(verdict)
+    assert tm.ComplexCircle().random(3).is_complex()
+    with pytest.raises(TypeError, match="points are complex, got torch.float32"):
+        tm.ComplexCircle().random(3, dtype=torch.float32)
+
+
 def test_a_broken_manifold_is_found_out():
     """Each row of the sphere spoilt in turn fails at least one invariant."""
     rule = tm.Sphere().metric_rule
