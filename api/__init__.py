@@ -63,7 +63,7 @@ from torchmanifold.manifolds import (
     stein_divergence,
     thompson_distance,
 )
-from torchmanifold.optim.solvers import minimize, stop
+from torchmanifold.optim.solvers import argmin, minimize, stop
 from torchmanifold.weights import (
     Report,
     Trivialization,
@@ -127,6 +127,7 @@ __all__ = [
     "Transposed",
     "Trivialization",
     "__version__",
+    "argmin",
     "average_",
     "bake",
     "check_gradient",

@@ -1,6 +1,7 @@
 """Deterministic solvers: minimize a function of a point on a manifold, to a tolerance."""
 
 from torchmanifold.optim.solvers import stop
+from torchmanifold.optim.solvers.argmin import argmin
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
 from torchmanifold.optim.solvers.gradient_descent import GradientDescent
@@ -21,6 +22,7 @@ __all__ = [
     "SolverError",
     "SolverState",
     "TrustRegion",
+    "argmin",
     "minimize",
     "stop",
 ]
