@@ -18,7 +18,7 @@ from torch import Tensor
 from torchmanifold.optim.solvers.method import Context
 from torchmanifold.optim.solvers.objective import Objective, Point
 from torchmanifold.optim.solvers.rows import Rows, Scalar
-from torchmanifold.optim.solvers.state import FAILED, RUNNING, State
+from torchmanifold.optim.solvers.state import FAILED, PRECISION, RUNNING, State
 
 __all__ = ["Descent", "Line", "first_trial"]
 
@@ -127,7 +127,10 @@ def descend(
     level = eps * abs(point.f)
     allowed = rows.peak(line.window) + _ARMIJO * predicted + _ROUNDING * level
     finite = rows.finite(trial.f)
-    good = finite & (trial.f <= allowed) & active
+    # A step that rounding swallows says nothing, and is followed by none that is longer.
+    length = rows.norm(s)
+    lost = length <= eps * rows.norm(objective.space.vector(point.x))
+    good = finite & (trial.f <= allowed) & active & rows.no(lost)
     rounding = (abs(change) <= _ROUNDING * level) & (abs(predicted) <= _ROUNDING * level)
     # The parabola through value and slope at 0 and the value of the trial is least there.
     bend = change - predicted
@@ -169,8 +172,9 @@ def descend(
                 rows.where(again & (tries == 0), trial.f, rows.full(0.0)),
             )
         worse = replace(line, t=t, tries=tries + 1, seen=seen)
-        stuck = worse.tries >= _LONGEST_SEARCH
-        verdict = rows.where(stuck & line.fresh, FAILED, RUNNING)
+        stuck = (worse.tries >= _LONGEST_SEARCH) | lost
+        ended = rows.where(lost, PRECISION, FAILED)
+        verdict = rows.where(stuck & line.fresh, ended, RUNNING)
         if rows.some(stuck):
             worse = rows.merge(stuck & rows.no(line.fresh), method.begin(objective, point), worse)
         rejected = replace(
@@ -197,7 +201,7 @@ def descend(
         norm=trial.norm,
         memory=better,
         nit=state.nit + 1,
-        step=rows.norm(s),
+        step=length,
         fell=-change,
     )
     if not fails:
