@@ -9,7 +9,9 @@ serves both.
     tm.constrain(rnn, "weight_hh_l0", tm.SpecialOrthogonal())
 """
 
+import importlib
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from torchmanifold import manifolds, nn, optim, parametrize
 from torchmanifold.manifolds import (
@@ -79,6 +81,9 @@ from torchmanifold.weights import (
     unconstrain,
 )
 
+if TYPE_CHECKING:
+    from torchmanifold.optim import compare
+
 __version__ = version("torchmanifold")
 
 __all__ = [
@@ -134,6 +139,7 @@ __all__ = [
     "check_hessian",
     "check_manifold",
     "check_retraction",
+    "compare",
     "constrain",
     "is_constrained",
     "manifold_of",
@@ -152,3 +158,10 @@ __all__ = [
     "thompson_distance",
     "unconstrain",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`tm.compare`, loaded at first use: it needs more than the library itself."""
+    if name == "compare":
+        return importlib.import_module("torchmanifold.optim.compare")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

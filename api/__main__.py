@@ -1,6 +1,23 @@
-"""`python -m torchmanifold`."""
+"""`python -m torchmanifold`, and the command `torchmanifold`."""
 
-from torchmanifold.cli import main
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line, or say in one line what it needs."""
+    try:
+        from torchmanifold.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("torchmanifold"):
+            raise
+        needed = f"the command line needs {error.name}: pip install 'torchmanifold[compare]'"
+        print(f"torchmanifold: {needed}", file=sys.stderr)
+        sys.exit(2)
+    run()
+
 
 if __name__ == "__main__":
     main()

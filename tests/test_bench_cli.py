@@ -20,7 +20,7 @@ def test_bench_prints_and_writes_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["mapz"], "'mapz' is not one of"),
+        (["mapz"], "unknown benchmark 'mapz'; there are maps"),
         (["maps", "--only", "zzz"], "no piece of work matches 'zzz'"),
         (["maps", "--repeats", "0"], "repeats must be positive"),
         (["maps", "--json", "/nowhere/x.json"], "there is no folder /nowhere"),

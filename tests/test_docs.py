@@ -22,6 +22,9 @@ import pytest
 
 import torchmanifold
 from torchmanifold import cli
+from torchmanifold.cli.parameters import words_of
+from torchmanifold.optim.compare import PROBLEMS
+from torchmanifold.optim.compare.problems.copying import Copying
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -138,8 +141,10 @@ def _check_torchmanifold(arguments: list[str]) -> None:
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         assert arguments[0] in command.commands, f"the commands are {list(command.commands)}"
         command, arguments = command.commands[arguments[0]], arguments[1:]
-    context = click.Context(command, info_name=command.name)
-    command.make_parser(context).parse_args(list(arguments))
+    context = command.make_context(command.name, list(arguments), resilient_parsing=True)
+    _, extra = words_of(context.params.get("words") or ())
+    known = {name for problem in PROBLEMS.values() for name in problem.parameters}
+    assert set(extra) <= known | {"kernel_factor"}, f"no option {set(extra) - known}"
 
 
 def _check_pip(arguments: list[str]) -> None:
@@ -202,7 +207,7 @@ def test_the_tables_of_recurrent_networks_are_those_measured() -> None:
     assert len(tables) == 5
     for folder, table in tables:
         found = [
-            f"| `{method}` | {float(row['lr']):g} | {float(row['gap']):.2g} | "
+            f"| `{method}` | {float(row['lr']):g} | {float(row['value']):.2g} | "
             f"{float(row['accuracy']):.3f} | {float(row['residual_largest'] or 'nan'):.1e} | "
             f"{float(row['ms_per_step']):.1f} |".replace("nan", "")
             for method, row in _recurrent(folder).items()
@@ -214,26 +219,26 @@ def test_what_the_guide_to_recurrent_networks_claims() -> None:
     copying, digits, mnist = map(_recurrent, ("copy-200", "digits", "mnist-196"))
 
     def overlap(rows: dict[str, dict[str, str]], *methods: str) -> bool:
-        lows = [float(rows[method]["gap_smallest"]) for method in methods]
-        return max(lows) <= min(float(rows[method]["gap_largest"]) for method in methods)
+        lows = [float(rows[method]["value_smallest"]) for method in methods]
+        return max(lows) <= min(float(rows[method]["value_largest"]) for method in methods)
 
     def times(rows: dict[str, dict[str, str]], what: str, one: str, other: str) -> float:
         return float(rows[one][what]) / float(rows[other][what])
 
-    baseline = float(copying["exp"]["baseline"])
+    baseline = Copying(length=200).baseline
     ours = ("exp", "cayley", "riemannian-rmsprop")
     orthogonal = (*ours, "geotorch", "torch-orthogonal")
-    assert all(float(copying[method]["gap"]) < baseline / 50 for method in orthogonal)
-    assert all(float(copying[method]["gap"]) > 0.99 * baseline for method in ("lstm", "rnn"))
-    assert all(9.95 < times(copying, "gap", "modrelu", method) < 26 for method in orthogonal)
+    assert all(float(copying[method]["value"]) < baseline / 50 for method in orthogonal)
+    assert all(float(copying[method]["value"]) > 0.99 * baseline for method in ("lstm", "rnn"))
+    assert all(9.95 < times(copying, "value", "modrelu", method) < 26 for method in orthogonal)
     modrelu = set(digits) - {"geotorch-tanh", "lstm", "rnn"}
-    assert max(modrelu, key=lambda method: float(digits[method]["gap"])) == "modrelu"
+    assert max(modrelu, key=lambda method: float(digits[method]["value"])) == "modrelu"
     assert overlap(copying, *ours) and overlap(mnist, "exp", "cayley")
     for retraction in ("exp", "cayley"):
         assert overlap(digits, *(f"{retraction}{every}" for every in ("", "-every100", "-every1")))
     assert overlap(digits, "exp", "cayley", "riemannian-sgd")
-    assert min(digits, key=lambda method: float(digits[method]["gap"])) == "riemannian-sgd"
-    assert 2.7 < times(digits, "gap", "geotorch-tanh", "geotorch") < 3
+    assert min(digits, key=lambda method: float(digits[method]["value"])) == "riemannian-sgd"
+    assert 2.7 < times(digits, "value", "geotorch-tanh", "geotorch") < 3
     for folder in ("copy-200", "digits", "mnist-196", "mnist-784", "time-784"):
         rows = _recurrent(folder)
         assert 0.49 < times(rows, "ms_per_step", "cayley", "geotorch") < 0.67

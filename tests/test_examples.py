@@ -55,8 +55,9 @@ def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_convergence_plot() -> None:
     gaps = _load("convergence_plot").main(steps=8, seeds=1)
-    assert len(gaps) == 4
-    assert gaps.between(0, 1e3).all(), gaps
+    assert len(gaps) == 5
+    assert gaps.between(-1e-6, 1e3).all(), gaps
+    assert gaps.abs().idxmin() == "trust-region"
     assert all(axes.lines for axes in plt.gcf().axes)
 
 

@@ -1,35 +1,49 @@
-"""Compare parametrized with Riemannian descent: problems x methods -> runs -> table and figures.
+"""Experiments: problems x methods -> runs -> table, figures and report.
 
 Problems know nothing of methods, methods nothing of figures, and figures are drawn from recorded
-rows alone. The command line is `torchmanifold compare`; from Python:
+rows and what the problems declare. The command line is `torchmanifold compare`; from Python:
 
-    from torchmanifold.optim.compare import METHODS, PROBLEMS, Run, perform
-    rows = perform(Run("pca", "riemannian-sgd", "float32", lr=0.1, seed=0, steps=100, device="cpu"))
+    results = tm.compare.run(["pca"], ["riemannian-sgd", "trust-region"], seeds=3)
 """
 
-from torchmanifold.optim.compare.catalog import catalog
-from torchmanifold.optim.compare.methods import METHODS, Method
-from torchmanifold.optim.compare.problems import PROBLEMS, Problem
-from torchmanifold.optim.compare.progress import progress
-from torchmanifold.optim.compare.report import redraw, table
-from torchmanifold.optim.compare.results import Results, summarize
-from torchmanifold.optim.compare.run import execute, perform
-from torchmanifold.optim.compare.settings import PRESETS, Run, Settings
+from torchmanifold.optim.compare.instance import Instance, Panel
+from torchmanifold.optim.compare.method import Config, Method, Solver, method
+from torchmanifold.optim.compare.methods import METHODS
+from torchmanifold.optim.compare.perform import perform
+from torchmanifold.optim.compare.plan import PRESETS, Plan, Run, with_preset
+from torchmanifold.optim.compare.problem import Problem, problem
+from torchmanifold.optim.compare.problems import PROBLEMS
+from torchmanifold.optim.compare.registry import find_method, find_problem, problems_of
+from torchmanifold.optim.compare.report import catalog, progress
+from torchmanifold.optim.compare.results import Results
+from torchmanifold.optim.compare.session import Session, plan_of, run
+from torchmanifold.optim.compare.trackers import Said, TensorBoard
 
 __all__ = [
     "METHODS",
     "PRESETS",
     "PROBLEMS",
+    "Config",
+    "Instance",
     "Method",
+    "Panel",
+    "Plan",
     "Problem",
     "Results",
     "Run",
-    "Settings",
+    "Said",
+    "Session",
+    "Solver",
+    "TensorBoard",
     "catalog",
-    "execute",
+    "find_method",
+    "find_problem",
+    "method",
     "perform",
+    "plan_of",
+    "problem",
+    "problems_of",
     "progress",
-    "redraw",
-    "summarize",
-    "table",
+    "run",
+    "with_preset",
 ]

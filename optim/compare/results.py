@@ -4,57 +4,34 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import os
-import platform
-import re
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
-from torchmanifold.optim.compare.methods import METHODS
-from torchmanifold.optim.compare.problems import PROBLEMS
-from torchmanifold.optim.compare.run import Row
-from torchmanifold.optim.compare.settings import DTYPES, Plan
+from torchmanifold.optim.compare.environment import environment
+from torchmanifold.optim.compare.instance import Panel
+from torchmanifold.optim.compare.perform import Row
+from torchmanifold.optim.compare.plan import Plan, config_text
+from torchmanifold.optim.compare.report import SummaryTable, draw, page, table
+from torchmanifold.optim.compare.rows import (
+    MEASURED,
+    Order,
+    is_failed,
+    is_row,
+    key_of,
+    line_of,
+    parsed,
+)
+from torchmanifold.optim.compare.summary import summarize
 
-__all__ = ["Results", "environment", "summarize"]
+__all__ = ["FORMAT", "Results"]
 
-KEY = ["problem", "method", "dtype", "lr", "seed"]
-GROUP = ["problem", "dtype", "method", "lr"]
-TEXT = ("problem", "title", "method", "family", "dtype")
-NUMBERS = ("lr", "seed", "iteration", "seconds", "floor", "final", "diverged")
-MEASURED = ("loss", "gap", "residual")
-SERIES = "through_time"  # pairs of numbers, of recurrent networks alone
-SOLVED = 0.1  # of what can be had without memory
-PACKAGES = ("torchmanifold", "torch", "geotorch", "numpy", "scipy", "scikit-learn")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def environment(device: str) -> dict[str, str]:
-    """Versions and machine, for the record."""
-    about = {name: version(name) for name in PACKAGES}
-    about["torch"] = torch.__version__
-    about["python"] = platform.python_version()
-    about["system"] = platform.platform()
-    about["processor"] = f"{_processor()}, {os.cpu_count()} cores"
-    if device == "cuda":
-        about["gpu"] = torch.cuda.get_device_name()
-    return about
+FORMAT = 2  # of the files; another one is refused
 
 
 @dataclass(frozen=True)
@@ -75,35 +52,43 @@ class Results:
     def _settings(self) -> Path:
         return self.folder / "settings.json"
 
-    def begin(self, settings: Plan, command: str, resume: bool) -> set[tuple[Any, ...]]:
+    def begin(self, plan: Plan, command: str, resume: bool) -> set[tuple[Any, ...]]:
         """Make the folder, or take up one that was interrupted.
 
         Args:
-            settings: what is to be done; a resumed folder must have the same.
+            plan: what is to be done; a resumed folder must have the same.
             command: the command line, for the record.
             resume: keep the runs that are there.
 
         Returns:
-            The keys of the runs that are done.
+            The keys of the runs that are done. Runs that failed are done again.
 
         Raises:
-            ValueError: if the folder is not empty, or was made with other settings.
+            ValueError: if the folder is not empty, or was made with other settings, or there is
+                nothing to resume.
             OSError: if it cannot be written.
         """
         if resume and self._settings.exists():
-            return self._take_up(settings)
+            return self._take_up(plan)
         if self.folder.is_dir() and any(self.folder.iterdir()):
             remedy = "give another --out" if resume else "give another --out, or --resume"
             raise ValueError(f"the folder {self.folder} is not empty; {remedy}")
-        about = environment(settings.device)
+        if resume:
+            raise ValueError(f"there is nothing to resume in {self.folder}; leave out --resume")
+        about = environment(plan.device)
         self.folder.mkdir(parents=True, exist_ok=True)
-        record = {"command": command, "settings": settings.as_dict(), "environment": about}
+        record = {
+            "format": FORMAT,
+            "command": command,
+            "settings": plan.description,
+            "environment": about,
+        }
         self._replace(self._settings, json.dumps(record, indent=2) + "\n")
         self._runs.touch()
         return set()
 
-    def _take_up(self, settings: Plan) -> set[tuple[Any, ...]]:
-        then, now = self.settings()["settings"], settings.as_dict()
+    def _take_up(self, plan: Plan) -> set[tuple[Any, ...]]:
+        then, now = self.settings()["settings"], json.loads(json.dumps(plan.description))
         other = [name for name in now if then.get(name) != now[name]]
         if other:
             raise ValueError(
@@ -111,16 +96,16 @@ class Results:
                 f"({', '.join(other)}); give the same options as then, or another --out"
             )
         rows = self._rows()
-        done = {_key(row) for row in rows if row["final"]}
+        done = {key_of(row) for row in rows if row["final"] and not is_failed(row)}
         # A run that was cut short leaves no trace.
-        kept = [row for row in rows if _key(row) in done]
-        self._replace(self._runs, "".join(map(_line, kept)))
+        kept = [row for row in rows if key_of(row) in done]
+        self._replace(self._runs, "".join(map(line_of, kept)))
         return done
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add the rows of one run, at once and to the disk."""
         with self._runs.open("a") as file:
-            file.write("".join(map(_line, rows)))
+            file.write("".join(map(line_of, rows)))
             file.flush()
             os.fsync(file.fileno())
 
@@ -132,7 +117,13 @@ class Results:
         """
         if not self._settings.is_file():
             raise ValueError(f"{self.folder} is no results folder: no settings.json")
-        record = _parsed(self._settings.read_text(errors="replace"))
+        record = parsed(self._settings.read_text(errors="replace"))
+        ours = isinstance(record, dict) and isinstance(record.get("command"), str)
+        if ours and record.get("format", 1) != FORMAT:
+            raise ValueError(
+                f"{self.folder} was written by another version of torchmanifold (format "
+                f"{record.get('format', 1)}, not {FORMAT}); run the comparison again"
+            )
         kinds = {"command": str, "settings": dict, "environment": dict}
         if not isinstance(record, dict) or any(
             not isinstance(record.get(name), kind) for name, kind in kinds.items()
@@ -141,12 +132,16 @@ class Results:
         return record
 
     def _rows(self) -> list[Row]:
-        text = self._text()
         # What follows the last line break is a line that was cut short; its run is not final.
-        rows = [_parsed(line) for line in text.split("\n")[:-1]]
+        rows = [parsed(line) for line in self._text().split("\n")[:-1]]
+        seen: set[tuple[Any, ...]] = set()
         for number, row in enumerate(rows, 1):
-            if not _is_row(row):
+            if not is_row(row):
                 raise ValueError(f"{self._runs}, line {number}: not what compare writes")
+            place = (*key_of(row), row["iteration"])
+            if place in seen:
+                raise ValueError(f"{self._runs}, line {number}: this row is there twice")
+            seen.add(place)
         return rows
 
     def _text(self) -> str:
@@ -164,131 +159,101 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """The rows of all runs that are done, in an order that does not depend on the machine.
 
+        Beside the columns of the rows there is one for each hyperparameter, and `config` is the
+        hyperparameters in one line.
+
         Raises:
             ValueError: if there are none.
         """
-        rows = self._rows()
-        done = {_key(row) for row in rows if row["final"]}
+        rows, settings = self._rows(), self.settings()["settings"]
+        done = {key_of(row) for row in rows if row["final"]}
         if not done:
             raise ValueError(f"{self.folder} has no finished run; is it a results folder?")
-        # However many processes there were: the order of the command line's tables.
-        frame = pd.DataFrame(sorted((row for row in rows if _key(row) in done), key=_place))
-        return frame.astype({name: float for name in (*MEASURED, "gradient_norm") if name in frame})
+        order = Order(settings)
+        flat = [
+            {**row["config"], **row, "config": config_text(row["config"])}
+            for row in sorted((r for r in rows if key_of(r) in done), key=order)
+        ]
+        frame = pd.DataFrame(flat)
+        numbers = [*MEASURED, "gap", "gradient_norm", "seconds", "floor"]
+        return frame.astype({name: float for name in numbers if name in frame})
 
-    def save(self, summary: pd.DataFrame, page: str) -> None:
-        """Write summary.csv and report.html."""
+    to_pandas = frame
+
+    def failures(self) -> list[Row]:
+        """The rows of runs that could not be carried out, with the reason."""
+        return [row for row in self._rows() if is_failed(row)]
+
+    def summary(self) -> pd.DataFrame:
+        """One row for each problem, dtype, method and choice of hyperparameters."""
+        return summarize(self.frame(), self.settings()["settings"]["problems"])
+
+    def table(self) -> SummaryTable:
+        """The chosen hyperparameters of each method on each problem; `print` shows it."""
+        return table(self.summary(), self.settings()["settings"]["problems"])
+
+    def plot(self, y: str | None = None, against: str = "iteration") -> list[Path]:
+        """Draw a figure for each problem and precision, as SVG and PNG.
+
+        Args:
+            y: a column, as "gap" or "loss"; by default all that the problems want drawn.
+            against: "iteration", "seconds" or "evaluations".
+
+        Returns:
+            The paths of the SVG files, under `figures` of the folder.
+
+        Raises:
+            ValueError: for a column that is not there.
+        """
+        settings = self.settings()["settings"]
+        frame = self.frame()
+        folder = self.folder / "figures"
+        if y is not None:
+            settings = _with_one_panel(settings, frame, y, against)
+            folder = folder / f"{y}-{against}"
+        summary = summarize(frame, settings["problems"])
+        figures = draw(frame, summary[summary["chosen"]], settings, folder)
+        return [path for _, path in figures]
+
+    def report(self, path: Path | str | None = None) -> Path:
+        """Write summary.csv, the figures and the report, one page that needs no network.
+
+        Args:
+            path: of the page; `report.html` of the folder by default.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            ValueError: if the folder has no finished run, or files that a comparison did not write.
+            OSError: if it cannot be written.
+        """
+        record, frame = self.settings(), self.frame()
+        settings = record["settings"]
+        summary = summarize(frame, settings["problems"])
+        chosen = summary[summary["chosen"]]
+        draw(frame, chosen, settings, self.folder / "figures")
         self._replace(self.folder / "summary.csv", summary.to_csv(index=False))
-        self._replace(self.folder / "report.html", page)
+        text = page(record, frame, summary)
+        return self._replace(Path(path) if path else self.folder / "report.html", text)
 
     @staticmethod
-    def _replace(path: Path, text: str) -> None:
+    def _replace(path: Path, text: str) -> Path:
         # Whole or not at all.
         partial = path.with_suffix(path.suffix + ".partial")
         partial.write_text(text)
-        partial.replace(path)
+        return partial.replace(path)
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
-def _place(row: Row) -> tuple[Any, ...]:
-    problem, method = row["problem"], row["method"]
-    return (
-        *(_index(PROBLEMS, problem), problem, row["dtype"]),
-        *(_index(METHODS, method), method, row["lr"], row["seed"], row["iteration"]),
-    )
-
-
-def _index(table: Iterable[str], name: str) -> int:
-    names = list(table)
-    return names.index(name) if name in names else len(names)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
-
-
-def _is_row(row: Any) -> bool:
-    """Whether a row has what the summary and the figures need, in the right types."""
-    if not isinstance(row, dict) or not {*TEXT, *NUMBERS, *MEASURED} <= set(row):
-        return False
-    return (
-        all(isinstance(row[name], str) for name in TEXT)
-        and all(isinstance(row[name], int | float) for name in NUMBERS)
-        and all(isinstance(row[name], int | float | None) for name in row.keys() - {*TEXT, SERIES})
-        and _is_series(row.get(SERIES, []))
-        and row["dtype"] in DTYPES
-        and re.fullmatch(r"[\w-]+", row["problem"]) is not None  # names the figures' files
-    )
-
-
-def _line(row: Row) -> str:
-    # JSON has no NaN.
-    clean = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
-    return json.dumps(clean) + "\n"
-
-
-def _is_series(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
-        for pair in value
-    )
-
-
-def _solved(frame: pd.DataFrame) -> pd.Series:
-    """The first recorded iteration at which a run is under a tenth of its baseline."""
-    under = frame[frame["gap"] < SOLVED * frame["baseline"]]
-    return under.groupby([*GROUP, "seed"])["iteration"].min().rename("solved_at")
-
-
-def summarize(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each problem, dtype, method and learning rate, over its seeds.
-
-    The gap is the median of the last recorded `|f(x) - f*|`, at least the rounding level `floor`;
-    a diverged run counts as infinite.
-    `chosen` marks, for each method on each problem, the learning rate with the smallest of these;
-    of several at the rounding level, the one that was lower on the way (mean of the log gap).
-    """
-    scores = [name for name in ("heldout_rmse", "accuracy") if name in frame]
-    gap = frame["gap"].abs().clip(lower=frame["floor"])
-    frame = frame.assign(gap=gap, way=np.log10(gap))
-    keyed = [*GROUP, "seed"]
-    way = frame.groupby(keyed, sort=False)["way"].mean()
-    last = frame[frame["final"]].drop(columns="way").join(way, on=keyed)
-    last.loc[last["diverged"], ["gap", "way"]] = math.inf
-    if "baseline" in frame:
-        last = last.join(_solved(frame), on=keyed).fillna({"solved_at": math.inf})
-    last["ms_per_step"] = 1e3 * last["seconds"] / last["iteration"].clip(lower=1)
-    groups = last.groupby(GROUP, sort=False)
-    summary = groups.agg(
-        seeds=("seed", "size"),
-        diverged=("diverged", "sum"),
-        gap=("gap", "median"),
-        gap_smallest=("gap", "min"),
-        gap_largest=("gap", "max"),
-        **{name: (name, "median") for name in ("gradient_norm",) if name in last},
-        residual_largest=("residual", "max"),
-        seconds=("seconds", "median"),
-        ms_per_step=("ms_per_step", "median"),
-        **{name: (name, "median") for name in scores},
-        **{name: (name, "median") for name in ("baseline", "solved_at") if name in last},
-        floor=("floor", "first"),
-        way=("way", "median"),
-    ).reset_index()
-    if "solved_at" in summary:
-        summary["solved_at"] = summary["solved_at"].replace(math.inf, math.nan)
-    summary = summary.sort_values(["gap", "diverged", "way"], kind="stable")
-    best = summary.groupby(["problem", "dtype", "method"], sort=False).head(1).index
-    summary.insert(4, "chosen", summary.index.isin(best))
-    # Problems in the order of the rows, methods from the best to the worst.
-    places = {name: place for place, name in enumerate(dict.fromkeys(frame["problem"]))}
-    summary["place"] = summary["problem"].map(places)
-    summary = summary.sort_values(["place", "dtype"], kind="stable")
-    return summary.drop(columns=["place", "way"]).reset_index(drop=True)
+def _with_one_panel(
+    settings: dict[str, Any], frame: pd.DataFrame, y: str, against: str
+) -> dict[str, Any]:
+    for what, name in (("y", y), ("against", against)):
+        if name not in frame or not pd.api.types.is_numeric_dtype(frame[name]):
+            numbers = [c for c in frame if pd.api.types.is_numeric_dtype(frame[c])]
+            raise ValueError(f"{what}: no column {name!r}; there are {', '.join(numbers)}")
+    log = y in ("gap", "residual", "gradient_norm")
+    x_label = "seconds of steps" if against == "seconds" else against
+    panel = asdict(Panel(y, y.replace("_", " "), against, x_label, log=log))
+    problems = {k: {**about, "panels": [panel]} for k, about in settings["problems"].items()}
+    return {**settings, "problems": problems}

@@ -2,18 +2,24 @@
 
 import contextlib
 import errno
+import gzip
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from idx_files import digits, write
 
 from torchmanifold.cli import main
+from torchmanifold.optim.compare import METHODS, PROBLEMS, Results
+from torchmanifold.optim.compare.engine import Attempt
 
 TINY = ["--problem", "pca", "--problem", "completion", "--method", "riemannian-sgd"]
 TINY += ["--method", "geotorch-sgd", "--steps", "3", "--seeds", "2", "--lr", "0.01,0.1"]
@@ -70,16 +76,9 @@ def test_rows_and_summary(finished):
     assert len(summary) == 8
     assert summary["chosen"].sum() == 4
     record = json.loads((folder / "settings.json").read_text())
-    assert record["settings"]["rates"] == [0.01, 0.1]
+    assert record["settings"]["grids"]["pca"]["geotorch-sgd"] == {"lr": [0.01, 0.1]}
     assert record["environment"]["torch"] == torch.__version__
     assert record["command"].startswith("torchmanifold compare --problem pca")
-
-
-def test_the_report_needs_no_network(finished):
-    page = (finished[0] / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 2
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
-    assert "geotorch-sgd" in page and torch.__version__ in page and "0.01, 0.1" in page
 
 
 def test_plot_draws_again_from_the_files(finished):
@@ -100,8 +99,9 @@ def test_resume_with_nothing_left(finished):
 
 
 BAD = [
-    (["--problem", "brocket"], "unknown problem 'brocket'; near matches: brockett"),
+    (["brocket"], "unknown problem 'brocket'; near matches: brockett"),
     (["--problem", "PCA"], "unknown problem 'PCA'; near matches: pca"),
+    (["no.py"], "there is no file"),
     (["--method", "riemanian-sgd"], "near matches: riemannian-sgd"),
     (["--method", "xyz"], "unknown method 'xyz'"),
     (["--steps", "-5"], "--steps must be at least 1, got -5"),
@@ -110,19 +110,52 @@ BAD = [
     (["--seed", "-1"], "--seed must not be negative, got -1"),
     (["--lr", "0.1,fast"], "'0.1,fast' is no list of numbers"),
     (["--lr", "0.1,-1"], "a learning rate is positive and finite, got -1.0"),
+    (["--lr", "1e7"], "--lr must be at most 1e6"),
+    (["--grid", "momentum"], "'momentum' is not NAME=VALUES"),
+    (["--grid", "beta=0.1"], "no method here has a hyperparameter 'beta'"),
     (["--preset", "quik"], "'quik' is not one of 'quick', 'full'"),
     (["--device", "tpu"], "'tpu' is not one of"),
     (["--dtype", "float16"], "'float16' is not one of"),
-    (["--problem", "pca", "--method", "projection-sgd"], "nothing to run"),
-    (["--stepz", "3"], "No such option"),
-]  # fmt: skip
+    (["--engine", "spark"], "engine must be one of local, dask, slurm; got 'spark'"),
+    (["--time-limit", "-1"], "time_limit must be positive"),
+    (["pca", "--method", "projection-sgd"], "nothing to run"),
+    (["--stepz", "3"], "No such option: --stepz; did you mean --steps"),
+    (["-x"], "No such option: -x"),
+    (["rnn-copy", "--length", "0"], "length must be at least 1, got 0"),
+    (["rnn-copy", "--length", "-3"], "length must be at least 1, got -3"),
+    (["rnn-copy", "--length", "many"], "--length: 'many' is not a valid integer"),
+    (["rnn-copy", "--length"], "--length needs a value"),
+    (["rnn-copy", "--recall", "0"], "recall must be at least 1, got 0"),
+    (["rnn-adding", "--length", "1"], "length must be at least 2, got 1"),
+    (["rnn-copy", "--method", "caylay"], "unknown method 'caylay'; near matches: cayley"),
+    (["rnn-copy", "--lr", "caylay=1e-3"], "caylay is not among the methods"),
+    (["rnn-copy", "--method", "exp", "--lr", "lstm=1e-3"], "lstm is not among the methods"),
+    (["rnn-copy", "--lr", "exp=nan", "--method", "exp"], "positive and finite, got nan"),
+    (["rnn-copy", "--kernel-factor", "0"], "positive and finite, got 0"),
+    (["rnn-copy", "--iterations", "0"], "must be at least 1, got 0"),
+    (["rnn-copy", "--hidden", "0"], "hidden must be at least 1, got 0"),
+    (["rnn-copy", "--threads", "0"], "--threads must be at least 1, got 0"),
+    (["rnn-copy", "--init", "zero"], "zero"),
+    (["rnn-copy", "--resume"], "--resume needs --out"),
+    (["rnn-copy", "--tensorboard"], "pip install tensorboard"),
+    (["rnn-copy", "--preset", "published-170"], "--preset: 'published-170' is not one of"),
+    (["rnn-mnist", "--epochs", "0"], "epochs must be at least 1, got 0"),
+    (["rnn-mnist", "--data", "nowhere"], "there is no folder nowhere"),
+    (["rnn-mnist", "--data", "."], "lacks t10k-images-idx3-ubyte"),
+    (["rnn-mnist", "--download"], "download needs data"),
+    (["rnn-mnist", "--pool", "3"], "pool must divide the side of the images, 8 x 8; got 3"),
+    (["rnn-mnist", "--batch", "5000"], "batch must be at most 1347"),
+    (["rnn-mnistt"], "unknown problem 'rnn-mnistt'; near matches: rnn-mnist"),
+]
 if not torch.cuda.is_available():
     BAD.append((["--device", "cuda"], "PyTorch finds no CUDA device here"))
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, arguments, message):
-    done = call("compare", *arguments, "--out", "results", cwd=tmp_path)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    out = [] if "--resume" in arguments else ["--out", "results"]
+    done = call("compare", *arguments, *out, cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert message in done.stderr
@@ -138,7 +171,7 @@ def test_a_folder_in_use_is_refused(finished):
     assert "is not empty; give another --out, or --resume" in done.stderr
     other = call("compare", *TINY, "--steps", "4", "--out", folder, "--resume")
     assert other.returncode == 2
-    assert "made with other settings (steps)" in other.stderr
+    assert "made with other settings (problems)" in other.stderr
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -173,9 +206,14 @@ DAMAGE = {
         "runs.jsonl", lambda text: spoil(text, '{"problem"', "#"), "runs.jsonl, line 1: not what",
     ),
     "another kind of line": ("runs.jsonl", lambda text: text + "[1]\n", "line 65: not what"),
+    "deep nesting": ("runs.jsonl", lambda text: text + "[" * 200_000 + "\n", "line 65: not what"),
+    "every row twice": ("runs.jsonl", lambda text: text + text, "line 65: this row is there twice"),
+    "markup for a name": (
+        "runs.jsonl", lambda text: spoil(text, '"riemannian-sgd"', '"[/b]x"'), "line 1: not what",
+    ),
     "not text": ("runs.jsonl", lambda text: "\0\n", "line 1: not what"),
     "a column less": (
-        "runs.jsonl", lambda text: spoil(text, '"family": ', '"f": '), "line 1: not what",
+        "runs.jsonl", lambda text: spoil(text, '"config": ', '"f": '), "line 1: not what",
     ),
     "words for a number": (
         "runs.jsonl", lambda text: re.sub('"gap": [^,]*', '"gap": "x"', text, count=1), "line 1",
@@ -214,13 +252,11 @@ def test_methods_that_diverge_at_once_are_shown(tmp_path):
         "compare", *one, "--steps", "3", "--seeds", "1", "--workers", "1", "--out", tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"exp-every10-adam +1e\+06 +diverged", done.stdout)
+    assert re.search(r"exp-every10-adam +lr 1e\+06 +diverged", done.stdout)
     assert (tmp_path / "figures" / "spd-mean-float32.png").is_file()
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
-    from torchmanifold.optim.compare import Results
-
     append = Results.append
 
     def fails_at_the_second(results, rows):
@@ -240,8 +276,6 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
 
 
 def test_list_names_everything():
-    from torchmanifold.optim.compare import METHODS, PROBLEMS
-
     done = call("list")
     assert done.returncode == 0
     for name in [*PROBLEMS, *METHODS, "Stiefel", "AffineInvariant", "Cayley (2)"]:
@@ -252,13 +286,105 @@ def test_help_and_version():
     assert "torchmanifold compare" in call("--help").stdout
     helped = call("compare", "--help")
     assert helped.returncode == 0
-    for option in ("--preset", "--resume", "--device", "Examples:"):
+    for option in ("--preset", "--resume", "--device", "--engine", "Examples:"):
         assert option in helped.stdout
     assert re.search(r"\d+\.\d+", call("--version").stdout)
 
 
 def test_the_library_does_not_load_what_the_comparison_needs():
-    loaded = "import sys, torchmanifold; print({'matplotlib', 'pandas', 'sklearn', 'geotorch'}"
-    code = loaded + " & set(sys.modules))"
+    heavy = "{'matplotlib', 'pandas', 'sklearn', 'geotorch', 'plotly', 'click', 'rich', 'jinja2'}"
+    code = f"import sys, torchmanifold; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize("missing", ["click", "pandas"])
+def test_without_the_extra_one_line_says_what_to_install(missing):
+    code = f"import sys; sys.modules['{missing}'] = None; from torchmanifold.__main__ import main;"
+    code += "sys.argv[1:] = ['compare']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"needs {missing}: pip install 'torchmanifold[compare]'" in done.stderr
+
+
+RNN = ["rnn-copy", "--length", "6", "--recall", "2", "--hidden", "8", "--batch", "8"]
+RNN += ["--iterations", "6", "--method", "exp", "--method", "lstm", "--seeds", "2"]
+
+
+def test_networks_from_end_to_end_interrupted_resumed_and_drawn_again(tmp_path, monkeypatch):
+    folder, rates = tmp_path / "out", ["--lr", "1e-3,3e-3", "--lr", "lstm=0.01"]
+
+    def stopped(attempt, run):
+        if run.method_name == "lstm":
+            raise KeyboardInterrupt
+        return original(attempt, run)
+
+    original = Attempt.__call__
+    monkeypatch.setattr(Attempt, "__call__", stopped)
+    done = call("compare", *RNN, *rates, "--out", folder)
+    assert done.returncode == 130
+    assert "interrupted; what is done is kept. Finish: torchmanifold" in done.stdout
+    monkeypatch.undo()
+    done = call("compare", *RNN, *rates, "--out", folder, "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 runs, 4 kept" in done.stdout
+    assert "lstm, lr 0.01, seed 1: step 6 of 6" in done.stdout
+    assert len(list((folder / "checkpoints").iterdir())) == 2 * 2 + 2
+    summary = pd.read_csv(folder / "summary.csv")
+    assert set(zip(summary["method"], summary["config"], strict=True)) == {
+        ("exp", "lr=0.001, kernel_factor=0.1"), ("exp", "lr=0.003, kernel_factor=0.1"),
+        ("lstm", "lr=0.01"),
+    }  # fmt: skip
+    record = json.loads((folder / "settings.json").read_text())
+    about = record["settings"]["problems"]["rnn-copy"]
+    assert about["title"] == "Copying memory, K = 2, L = 6" and about["steps"] == 6
+    other = call("compare", *RNN, *rates, "--hidden", "9", "--out", folder, "--resume")
+    assert other.returncode == 2 and "made with other settings (problems)" in other.stderr
+    # And drawn again, from the files alone, packed too.
+    svg = folder / "figures" / "rnn-copy-float32.svg"
+    before, packed = svg.read_bytes(), gzip.compress((folder / "runs.jsonl").read_bytes())
+    for unpack in (True, False):
+        svg.unlink()
+        assert call("plot", folder).returncode == 0
+        assert svg.read_bytes() == before
+        if unpack:
+            (folder / "runs.jsonl").unlink()
+            (folder / "runs.jsonl.gz").write_bytes(packed)
+    (folder / "runs.jsonl.gz").write_bytes(packed[:-9])
+    done = call("plot", folder)
+    assert done.returncode == 2 and "runs.jsonl.gz is no gzip file, or cut short" in done.stderr
+
+
+def test_a_damaged_checkpoint_costs_its_run_and_is_named(tmp_path):
+    one = [*RNN[:-6], "--method", "exp", "--out", tmp_path / "out"]
+    assert call("compare", *one).returncode == 0
+    (path,) = (tmp_path / "out" / "checkpoints").iterdir()
+    path.write_bytes(b"")
+    (tmp_path / "out" / "runs.jsonl").write_text("")
+    done = call("compare", *one, "--resume")
+    assert done.returncode == 0
+    assert f"1 runs failed: ValueError: the checkpoint {path} is damaged" in done.stdout
+    path.unlink()
+    assert "1 runs on cpu" in call("compare", *one, "--resume").stdout
+
+
+def test_images_from_a_folder(tmp_path):
+    write(tmp_path / "data", "t10k", *digits(100))
+    done = call(
+        "compare", "rnn-mnist", "--data", tmp_path / "data", "--pool", "2", "--permuted",
+        "--epochs", "2", "--batch", "16", "--hidden", "8", "--method", "cayley", "--method", "rnn",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    frame = Results(tmp_path / "out").to_pandas()
+    assert set(frame["iteration"]) == {0, 5, 10}
+    about = Results(tmp_path / "out").settings()["settings"]["problems"]["rnn-mnist"]
+    assert about["title"] == "MNIST t10k, 80 train / 20 test, permuted pixels, 4 steps"
+
+
+def test_a_file_of_the_user_s_own(tmp_path):
+    shutil.copy(Path(__file__).parent / "experiment.py", tmp_path)
+    done = call("compare", "experiment.py", "--n", "5", "--method", "trust-region", "--seeds", "2",
+                "--steps", "20", "--workers", "1", "--out", "out", cwd=tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(Results(tmp_path / "out").summary()["method"]) == {"heavy-ball", "trust-region"}

@@ -1,59 +1,89 @@
-"""Every method: its start, its constraint, and what is known to be equal."""
+"""Every method: its first point, its constraint, and what is known to be equal."""
 
 import pytest
 import torch
 
-from torchmanifold.optim.compare.methods import METHODS, applicable, manifolds_of
-from torchmanifold.optim.compare.problems import PROBLEMS
-from torchmanifold.optim.compare.run import perform
-from torchmanifold.optim.compare.settings import PRESETS, Run, task
+from torchmanifold.optim.compare import METHODS, PRESETS, PROBLEMS, Run, find_problem, perform
+from torchmanifold.optim.compare.plan import Plan
+from torchmanifold.optim.compare.task import Task
 
+TINY = {"length": 4, "recall": 2, "hidden": 6, "batch": 4}
+POINTS = {name: problem for name, problem in PROBLEMS.items() if not problem.is_network}
 PAIRS = [
     (name, method)
-    for name in PROBLEMS
+    for name, problem in {**POINTS, "digits-rnn": PROBLEMS["digits-rnn"]}.items()
     for method in METHODS
-    if applicable(METHODS[method], task(name).manifold, task(name).optional)
+    if METHODS[method].works_on(problem)
 ]
 
 
+def config(method, **values):
+    return tuple({**{k: v[0] for k, v in METHODS[method].grid.items()}, **values}.items())
+
+
 @pytest.mark.parametrize(("name", "method"), PAIRS)
-def test_starts_at_the_problem_s_point_and_steps_along_the_manifold(name, method):
-    problem = task(name)
-    plain = problem.model(torch.Generator().manual_seed(0))
-    first, *_, last = perform(Run(name, method, "float64", 1e-3, 0, steps=2, device="cpu"))
-    start = problem.measure(plain)
-    assert first["loss"] == pytest.approx(start["loss"], rel=1e-7)
+def test_begins_at_the_problem_s_point_and_steps_along_the_manifold(name, method):
+    problem = PROBLEMS[name]
+    dtype = problem.dtypes[-1]
+    lr = {"lr": 1e-3} if "lr" in METHODS[method].grid else {}
+    first, *_, last = perform(Run(name, method, config(method, **lr), 0, 2, dtype))
+    with torch.random.fork_rng():
+        begun = Task(problem, 0, dtype, "cpu").measure()
+    assert first["loss"] == pytest.approx(begun["loss"], rel=1e-7 if dtype == "float64" else 1e-5)
     assert last["loss"] != first["loss"]
     if METHODS[method].constrained:
-        assert last["residual"] < 1e-10
+        assert last["residual"] < (1e-10 if dtype == "float64" else 1e-5)
 
 
 def test_what_applies_where():
-    def kinds(name):
-        return {kind.__name__ for kind in manifolds_of(METHODS[name])}
+    def served(name):
+        return {
+            p for p in (*POINTS, "digits-rnn", "rnn-copy") if METHODS[name].works_on(PROBLEMS[p])
+        }
 
-    assert kinds("cayley-sgd") == {"Stiefel", "SpecialOrthogonal"}
-    assert kinds("exp-sgd") == {"Stiefel", "SpecialOrthogonal", "SymmetricPositiveDefinite"}
-    assert kinds("projection-adam") == {"FixedRank"}
-    assert len(kinds("riemannian-sgd")) == 4
-    unconstrained = METHODS["unconstrained-adam"]
-    assert not applicable(unconstrained, task("pca").manifold, task("pca").optional)
-    assert applicable(unconstrained, task("digits-rnn").manifold, task("digits-rnn").optional)
+    everything = {*POINTS, "digits-rnn", "rnn-copy"}
+    orthogonal = {"pca", "brockett", "procrustes", "digits-rnn", "rnn-copy"}
+    assert served("cayley-sgd") == orthogonal
+    assert served("exp-sgd") == orthogonal | {"spd-mean"}
+    assert served("projection-adam") == {"completion"}
+    assert served("riemannian-sgd") == everything
+    assert served("geotorch-adam") == everything
+    assert served("trust-region") == set(POINTS)
+    assert served("unconstrained-adam") == {"digits-rnn", "rnn-copy"}
+    assert served("lstm") == {"rnn-copy"}
 
 
 @pytest.mark.parametrize("name", ["pca", "procrustes", "completion"])
 def test_rebased_after_every_step_is_riemannian(name):
     retraction = {"pca": "qr", "procrustes": "cayley", "completion": "projection"}[name]
     ends = [
-        perform(Run(name, method, "float64", 0.1, 0, steps=30, device="cpu"))[-1]["loss"]
+        perform(Run(name, method, (("lr", 0.1),), 0, 30, "float64"))[-1]["loss"]
         for method in (f"{retraction}-every1-sgd", "riemannian-sgd")
     ]
     assert ends[0] == pytest.approx(ends[1], rel=1e-10)
 
 
 def test_presets_name_what_exists():
-    for settings in PRESETS.values():
-        assert set(settings.problems) <= set(PROBLEMS)
-        assert set(settings.methods) <= set(METHODS)
-    for name in PROBLEMS:
-        assert sum(run.problem == name for run in PRESETS["quick"].runs()) >= 4 * 9
+    for preset in PRESETS.values():
+        assert set(preset.problems) <= set(PROBLEMS)
+        methods = tuple(METHODS[name] for name in preset.methods)
+        for name in preset.problems:
+            assert sum(1 for _ in Plan((PROBLEMS[name],), methods, (0,)).runs()) >= 5
+    for problem in PROBLEMS.values():
+        assert set(problem.methods) <= set(METHODS) and set(problem.grids) <= {*METHODS, "*"}
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if METHODS[name].works_on(PROBLEMS["rnn-copy"])][::1]
+)
+def test_the_kernel_has_its_own_rate(method):
+    problem = find_problem("rnn-copy").configured(**TINY)
+    with torch.random.fork_rng():
+        task = Task(problem, 0, "float32", "cpu")
+        values = {"lr": 1e-3, "kernel_factor": 0.1}
+        optimizer = task.prepare(METHODS[method], values)
+    groups = [(group["lr"], len(group["params"])) for group in optimizer.param_groups]
+    assert sum(count for _, count in groups) == len(list(task.model.parameters()))
+    if METHODS[method].constrained:
+        assert groups[-1] == (pytest.approx(1e-4), 1)
+    assert groups[0][0] == 1e-3

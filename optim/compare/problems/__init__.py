@@ -1,33 +1,24 @@
-"""The problems of the comparison, one file each, by the names of the command line."""
+"""The problems of the comparison, one file each, by name in one table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from torchmanifold.optim.compare.problem import Problem
+from torchmanifold.optim.compare.problems.adding import adding
 from torchmanifold.optim.compare.problems.brockett import brockett
 from torchmanifold.optim.compare.problems.completion import completion
-from torchmanifold.optim.compare.problems.digits_rnn import SequenceClassification, digits_rnn
+from torchmanifold.optim.compare.problems.copying import copying
+from torchmanifold.optim.compare.problems.digits_rnn import digits_rnn
 from torchmanifold.optim.compare.problems.pca import pca
-from torchmanifold.optim.compare.problems.problem import Problem, Task
+from torchmanifold.optim.compare.problems.pixels import pixels
 from torchmanifold.optim.compare.problems.procrustes import procrustes
 from torchmanifold.optim.compare.problems.spd_mean import spd_mean
 
-__all__ = [
-    "PROBLEMS",
-    "Problem",
-    "SequenceClassification",
-    "Task",
-    "brockett",
-    "completion",
-    "digits_rnn",
-    "pca",
-    "procrustes",
-    "spd_mean",
-]
+__all__ = ["PROBLEMS"]
 
-PROBLEMS: Mapping[str, Callable[[], Task]] = {
-    "pca": pca,
-    "brockett": brockett,
-    "procrustes": procrustes,
-    "spd-mean": spd_mean,
-    "completion": completion,
-    "digits-rnn": digits_rnn,
+PROBLEMS: Mapping[str, Problem] = {
+    problem.name: problem
+    for problem in (
+        *(pca, brockett, procrustes, spd_mean, completion, digits_rnn),
+        *(copying, adding, pixels),
+    )
 }

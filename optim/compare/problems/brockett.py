@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import Stiefel
-from torchmanifold.optim.compare.problems.problem import Problem
+from torchmanifold.optim.compare.instance import Instance
+from torchmanifold.optim.compare.problem import problem
 
 __all__ = ["brockett"]
 
@@ -18,7 +19,13 @@ def _loss(x: Tensor, a: Tensor, weights: Tensor) -> Tensor:
     return (x * (a @ x) * weights).sum() / 2
 
 
-def brockett() -> Problem:
+@problem(
+    Stiefel(),
+    title="Brockett cost, St(64, 4)",
+    optimum="eigenvalues, closed form",
+    reference="brockett",
+)
+def brockett(generator: torch.Generator) -> Instance:
     r"""Minimize `tr(x'a x n) / 2` over the orthonormal `x` of shape (64, 4).
 
     `a = q diag(d) q'` with a random orthogonal `q` and `d_i = 1 - 0.7^i`, `n = diag(1, 3/4, 1/2,
@@ -29,7 +36,7 @@ def brockett() -> Problem:
     Absil, Mahony & Sepulchre 2008, section 4.8.
 
     Example:
-        >>> brockett().solution.shape
+        >>> brockett.probe.solution.shape
         torch.Size([64, 4])
     """
     rng = np.random.default_rng(0)
@@ -37,15 +44,11 @@ def brockett() -> Problem:
     values = 1 - 0.7 ** np.arange(SIDE)
     a = (vectors * values) @ vectors.T
     weights = np.linspace(1, 1 / COLUMNS, COLUMNS)
-    manifold = Stiefel()
-    return Problem(
-        name="brockett",
-        title="Brockett cost, St(64, 4)",
-        manifold=manifold,
+    initial = Stiefel().random(SIDE, COLUMNS, generator=generator, dtype=torch.float64)
+    return Instance(
         data=(torch.from_numpy((a + a.T) / 2), torch.from_numpy(weights)),
         loss=_loss,
-        start=lambda g: manifold.random(SIDE, COLUMNS, generator=g, dtype=torch.float64),
+        initial=initial,
         exact=float(weights @ values[:COLUMNS]) / 2,
-        optimum="eigenvalues, closed form",
         solution=torch.from_numpy(vectors[:, :COLUMNS].copy()),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from torchmanifold.manifolds import FixedRank
-from torchmanifold.optim.compare.problems.problem import Problem
+from torchmanifold.optim.compare.instance import Instance
+from torchmanifold.optim.compare.problem import problem
 
 __all__ = ["completion"]
 
@@ -51,7 +54,22 @@ def _heldout_rmse(x: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     return ((hidden * (x - photo)).square().sum() / hidden.sum()).sqrt()
 
 
-def completion() -> Problem:
+@cache
+def _data() -> tuple[Tensor, Tensor, Tensor]:
+    """The photograph, which of its pixels are known, and the solution."""
+    photo = _photo()
+    mask = (np.random.default_rng(0).random(photo.shape) < DENSITY).astype(np.float64)
+    solution = _alternating_least_squares(photo, mask, sweeps=400)
+    return torch.from_numpy(photo), torch.from_numpy(mask), torch.from_numpy(solution)
+
+
+@problem(
+    FixedRank(RANK),
+    title="Completion of a photograph, rank 6, 64 × 96",
+    optimum="alternating least squares in NumPy",
+    reference="completion",
+)
+def completion(generator: torch.Generator) -> Instance:
     r"""Minimize `||mask * (x - photo)||^2 / 1.2` over the 64 x 96 matrices of rank 6.
 
     Six pixels in ten are known; the error on the others is recorded as `heldout_rmse`. The
@@ -60,29 +78,17 @@ def completion() -> Problem:
     seeded noise of 5 % of its norm), and the limit is checked to be stationary.
 
     Example:
-        >>> int(completion().data[1].sum())  # known pixels of 6144
+        >>> int(completion.probe.data[1].sum())  # known pixels of 6144
         3709
     """
-    photo = _photo()
-    mask = (np.random.default_rng(0).random(photo.shape) < DENSITY).astype(np.float64)
-    solution = torch.from_numpy(_alternating_least_squares(photo, mask, sweeps=400))
-    data = (torch.from_numpy(photo), torch.from_numpy(mask))
-    manifold = FixedRank(RANK)
-    filled = data[0] * data[1] / DENSITY
-
-    def start(generator: torch.Generator) -> Tensor:
-        noise = torch.randn(filled.shape, generator=generator, dtype=torch.float64)
-        return manifold.project(filled + NOISE * filled.norm() * noise / noise.norm())
-
-    return Problem(
-        name="completion",
-        title="Completion of a photograph, rank 6, 64 × 96",
-        manifold=manifold,
-        data=data,
+    photo, mask, solution = _data()
+    filled = photo * mask / DENSITY
+    noise = torch.randn(filled.shape, generator=generator, dtype=torch.float64)
+    return Instance(
+        data=(photo, mask),
         loss=_loss,
-        start=start,
-        exact=float(_loss(solution, *data)),
-        optimum="alternating least squares in NumPy",
+        initial=FixedRank(RANK).project(filled + NOISE * filled.norm() * noise / noise.norm()),
+        exact=float(_loss(solution, photo, mask)),
         solution=solution,
         scores={"heldout_rmse": _heldout_rmse},
     )

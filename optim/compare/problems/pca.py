@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from torchmanifold.manifolds import Stiefel
-from torchmanifold.optim.compare.problems.problem import Problem
+from torchmanifold.optim.compare.instance import Instance
+from torchmanifold.optim.compare.problem import problem
 
 __all__ = ["pca"]
 
@@ -19,7 +20,13 @@ def _loss(x: Tensor, covariance: Tensor) -> Tensor:
     return -(x * (covariance @ x)).sum() / 2
 
 
-def pca() -> Problem:
+@problem(
+    Stiefel(),
+    title="Dominant subspace of the digits, St(64, 10)",
+    optimum="eigh of the covariance",
+    reference="pca",
+)
+def pca(generator: torch.Generator) -> Instance:
     r"""Minimize `-tr(x'Cx) / 2` over the orthonormal `x` of shape (64, 10).
 
     `C` is the covariance of the 1797 digits of scikit-learn, 8 x 8 pixels each, divided by its
@@ -27,22 +34,18 @@ def pca() -> Problem:
     eigenvalues; the curvature there ranges from 0.047 to 1.
 
     Example:
-        >>> pca().data[0].shape
+        >>> pca.probe.data[0].shape
         torch.Size([64, 64])
     """
     pixels = load_digits().data
     covariance = np.cov(pixels.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
     largest = values[-1]
-    manifold = Stiefel()
-    return Problem(
-        name="pca",
-        title="Dominant subspace of the digits, St(64, 10)",
-        manifold=manifold,
+    initial = Stiefel().random(64, COMPONENTS, generator=generator, dtype=torch.float64)
+    return Instance(
         data=(torch.from_numpy(covariance / largest),),
         loss=_loss,
-        start=lambda g: manifold.random(64, COMPONENTS, generator=g, dtype=torch.float64),
+        initial=initial,
         exact=-float(values[-COMPONENTS:].sum() / largest) / 2,
-        optimum="eigh of the covariance",
         solution=torch.from_numpy(vectors[:, -COMPONENTS:].copy()),
     )

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import SpecialOrthogonal
-from torchmanifold.optim.compare.problems.problem import Problem
+from torchmanifold.optim.compare.instance import Instance
+from torchmanifold.optim.compare.problem import problem
 
 __all__ = ["procrustes"]
 
@@ -18,7 +19,13 @@ def _loss(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return (a @ x - b).square().sum() / 2
 
 
-def procrustes() -> Problem:
+@problem(
+    SpecialOrthogonal(),
+    title="Orthogonal Procrustes, SO(32)",
+    optimum="SVD, closed form",
+    reference="procrustes",
+)
+def procrustes(generator: torch.Generator) -> Instance:
     r"""Minimize `||a x - b||^2 / 2` over the rotations `x` of 32-space.
 
     `a` is 128 x 32, standard normal, and `b = a r + noise` with a random rotation `r`; both are
@@ -28,7 +35,7 @@ def procrustes() -> Problem:
     Source: W. Kabsch, Acta Cryst. A 32, 1976; S. Umeyama, IEEE PAMI 13, 1991.
 
     Example:
-        >>> procrustes().solution.shape
+        >>> procrustes.probe.solution.shape
         torch.Size([32, 32])
     """
     rng = np.random.default_rng(0)
@@ -40,15 +47,11 @@ def procrustes() -> Problem:
     u, s, vh = np.linalg.svd(a.T @ b)
     turned = np.ones(SIDE)
     turned[-1] = np.sign(np.linalg.det(u @ vh))
-    manifold = SpecialOrthogonal()
-    return Problem(
-        name="procrustes",
-        title="Orthogonal Procrustes, SO(32)",
-        manifold=manifold,
+    initial = SpecialOrthogonal().random(SIDE, SIDE, generator=generator, dtype=torch.float64)
+    return Instance(
         data=(torch.from_numpy(a), torch.from_numpy(b)),
         loss=_loss,
-        start=lambda g: manifold.random(SIDE, SIDE, generator=g, dtype=torch.float64),
+        initial=initial,
         exact=float((a * a).sum() + (b * b).sum()) / 2 - float(s @ turned),
-        optimum="SVD, closed form",
         solution=torch.from_numpy((u * turned) @ vh),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from torchmanifold.manifolds import AffineInvariant, SymmetricPositiveDefinite
-from torchmanifold.optim.compare.problems.problem import Problem
+from torchmanifold.manifolds import AffineInvariant, SymmetricPositiveDefinite, maps
+from torchmanifold.optim.compare.instance import Instance
+from torchmanifold.optim.compare.problem import problem
 
 __all__ = ["spd_mean"]
 
@@ -49,45 +52,49 @@ def _fixed_point(covariances: np.ndarray, sweeps: int = 100) -> np.ndarray:
 
 
 def _loss(x: Tensor, covariances: Tensor) -> Tensor:
-    # dist(x, C)^2 = sum log^2 of the eigenvalues of L^-1 C L^-T with x = L L'. No host
-    # synchronisation; outside the cone the result is a NaN.
+    # dist(x, C)^2 = ||log(L^-1 C L^-T)||^2 with x = L L'. No host synchronisation; outside the
+    # cone the result is a NaN. The derivatives of spd_log are finite at equal eigenvalues too,
+    # which all are where x is one of the covariances.
     chol, info = torch.linalg.cholesky_ex(x)
     half = torch.linalg.solve_triangular(chol, covariances, upper=False)
     whitened = torch.linalg.solve_triangular(chol, half.mT, upper=False)
-    values = torch.linalg.eigvalsh((whitened + whitened.mT) / 2)
-    squares = values.log().square().sum(-1).mean() / 2
+    logs = maps.spd_log((whitened + whitened.mT) / 2)
+    squares = logs.square().sum((-1, -2)).mean() / 2
     return torch.where(info == 0, squares, torch.nan)
 
 
-def spd_mean() -> Problem:
+@cache
+def _data() -> tuple[Tensor, Tensor]:
+    """The covariances and their mean."""
+    covariances = _descriptors()
+    return torch.from_numpy(covariances), torch.from_numpy(_fixed_point(covariances))
+
+
+@problem(
+    SymmetricPositiveDefinite(metric=AffineInvariant()),
+    title="Fréchet mean of ten covariances, SPD(12)",
+    optimum="fixed-point iteration in NumPy",
+    reference="spd-mean",
+)
+def spd_mean(generator: torch.Generator) -> Instance:
     r"""Minimize half the mean squared affine-invariant distance to ten covariance matrices.
 
     `f(x) = 1/20 sum_k dist(x, C_k)^2` is geodesically convex with curvature at least 1 (Moakher
     2005), so the optimum is unique. It is found by the fixed-point iteration of its first-order
-    condition in NumPy, which shares no code with the library. Every run starts at one of the ten.
+    condition in NumPy, which shares no code with the library. The initial point is one of the ten.
 
     Source: M. Moakher, A differential geometric approach to the geometric mean of symmetric
     positive-definite matrices, SIAM J. Matrix Anal. Appl. 26, 2005.
 
     Example:
-        >>> spd_mean().data[0].shape
+        >>> spd_mean.probe.data[0].shape
         torch.Size([10, 12, 12])
     """
-    covariances = _descriptors()
-
-    def start(generator: torch.Generator) -> Tensor:
-        return data[torch.randint(len(data), (), generator=generator)]
-
-    mean = torch.from_numpy(_fixed_point(covariances))
-    data = torch.from_numpy(covariances)
-    return Problem(
-        name="spd-mean",
-        title="Fréchet mean of ten covariances, SPD(12)",
-        manifold=SymmetricPositiveDefinite(metric=AffineInvariant()),
+    data, mean = _data()
+    return Instance(
         data=(data,),
         loss=_loss,
-        start=start,
+        initial=data[torch.randint(len(data), (), generator=generator)],
         exact=float(_loss(mean, data)),
-        optimum="fixed-point iteration in NumPy",
         solution=mean,
     )

@@ -1,0 +1,50 @@
+"""What the commands share: the console, refusals in one line, and what must be installed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+__all__ = ["console", "library", "one_line", "refuse"]
+
+WIDTH = 140  # of tables that go to a file or a pipe
+
+
+def console() -> Console:
+    """The standard output, wide where it is no terminal."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def refuse(message: str) -> NoReturn:
+    """End with one line."""
+    raise click.UsageError(" ".join(message.split()))
+
+
+def library(module: str, extra: str) -> Any:
+    """A part of the library that needs more than the library itself.
+
+    It is loaded when a command runs: matplotlib and pandas are not loaded for `--help`.
+    """
+    try:
+        return importlib.import_module(f"torchmanifold.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("torchmanifold"):
+            raise
+        refuse(f"this command needs {error.name}: pip install 'torchmanifold[{extra}]'")
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what the library says about bad input into one line of the command line."""
+    try:
+        yield
+    except ValueError as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"cannot write {error.filename or 'the results'}: {error.strerror or error}")

@@ -1,0 +1,277 @@
+"""Perform one run: step, stop the clock, measure, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from torchmanifold.optim.compare.checkpoint import Checkpoint
+from torchmanifold.optim.compare.method import Method, Solver, Stepper
+from torchmanifold.optim.compare.plan import Run
+from torchmanifold.optim.compare.problem import Problem
+from torchmanifold.optim.compare.registry import find_method, find_problem
+from torchmanifold.optim.compare.task import DTYPES, Task
+from torchmanifold.optim.solvers import minimize, stop
+
+__all__ = ["Row", "failed_row", "marks", "perform"]
+
+Row = dict[str, Any]
+Log = Callable[[Run, Row], None]
+
+RECORDS = 16  # of runs that are recorded on a log axis
+EVENLY = 50  # of runs that are recorded evenly
+
+
+def marks(steps: int, spacing: str = "log", record: int | None = None) -> list[int]:
+    """The steps after which a run is recorded: 0, then on a log axis, or evenly.
+
+    Example:
+        >>> marks(5), marks(5, "linear", record=2)
+        ([0, 1, 2, 3, 4, 5], [0, 2, 4, 5])
+    """
+    if spacing == "linear":
+        return sorted({*range(0, steps, record or max(1, steps // EVENLY)), steps})
+    spaced = np.geomspace(1, steps, min(RECORDS, steps)).round().astype(int)
+    return sorted({0, *spaced.tolist(), *range(1, min(steps, 5) + 1), steps})
+
+
+class _Clock:
+    """Seconds of the steps alone.
+
+    With one thread on the CPU these are of processor time, which other work on the machine does
+    not lengthen.
+    """
+
+    def __init__(self, device: str, seconds: float = 0.0) -> None:
+        self._cuda = torch.device(device).type == "cuda"
+        alone = not self._cuda and torch.get_num_threads() == 1
+        self._now = time.process_time if alone else time.perf_counter
+        self._before, self._begin = seconds, 0.0
+
+    def start(self) -> None:
+        """Go on."""
+        self._synchronise()
+        self._begin = self._now()
+
+    def stop(self) -> float:
+        """Pause; the seconds so far."""
+        self._synchronise()
+        self._before += self._now() - self._begin
+        return self._before
+
+    def _synchronise(self) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+
+
+def _step(stepper: Any, objective: Callable[[], Tensor]) -> None:
+    """One step of an optimizer, or of a function of one step."""
+    if not isinstance(stepper, Optimizer):
+        stepper(objective)
+        return
+
+    def closure() -> Tensor:
+        stepper.zero_grad(set_to_none=True)
+        loss = objective()
+        loss.backward()
+        return loss
+
+    stepper.step(closure)  # type: ignore[arg-type]  # all of them take tensors
+
+
+# What a run gives at each mark: iteration, seconds, evaluations, measurements.
+Mark = tuple[int, float, int, dict[str, Any]]
+
+
+def _stepped(
+    task: Task, stepper: Stepper, run: Run, places: list[int], kept: Checkpoint
+) -> Iterator[Mark]:
+    """By an optimizer or a function of one step; goes on from a checkpoint."""
+    done, seconds = kept.done, kept.seconds
+    clock = _Clock(run.device, seconds)
+    for place in [mark for mark in places if mark > done or (mark == 0 and not kept.rows)]:
+        clock.start()
+        for step in range(done, place):
+            _step(stepper, task.objective(step))
+        done, seconds = place, clock.stop()
+        yield place, seconds, task.evaluations, task.measure()
+
+
+def _solved(task: Task, solver: Solver, run: Run, places: list[int]) -> Iterator[Mark]:
+    """By a solver, which owns its loop: its callback looks at the marks."""
+    found: list[Mark] = [(0, 0.0, 0, task.measure())]
+    clock, coming = _Clock(run.device), [*places[1:], math.inf]
+
+    def look(info: Any) -> None:
+        if info.nit < coming[0]:
+            return
+        seconds = clock.stop()
+        while coming[0] <= info.nit:
+            del coming[0]
+        found.append((info.nit, seconds, info.nfev, task.measure(info.x)))
+        clock.start()
+
+    limits = stop.GradientNorm(solver.tol) | stop.Iterations(run.steps)
+    initial = task.model()
+    clock.start()
+    result = minimize(
+        task.loss,
+        initial,
+        task.manifold,
+        solver.method,
+        stop=limits if run.time_limit is None else limits | stop.Seconds(run.time_limit),
+        options=solver.options,
+        callback=look,
+    )
+    seconds = clock.stop()
+    if found[-1][0] < result.nit:
+        found.append((result.nit, seconds, result.nfev, task.measure(result.x)))
+    yield from found
+
+
+def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iterator[Mark]:
+    """What is measured at each mark, up to the first that is not finite."""
+    task = Task(problem, run.seed, run.dtype, run.device)
+    places = marks(run.steps, problem.spacing, task.instance.record)
+    stepper = task.prepare(method, dict(run.config))
+    task.evaluations = kept.restore(task.model, stepper)
+    if isinstance(stepper, Solver):
+        found = _solved(task, stepper, run, places)
+    else:
+        found = _stepped(task, stepper, run, places, kept)
+    first = not kept.rows
+    while True:
+        try:
+            place, seconds, evaluations, values = next(found)
+        except StopIteration:
+            return
+        except torch.linalg.LinAlgError:
+            # A factorization that fails is how some methods meet a point that is not finite.
+            nan = dict.fromkeys(("loss", "gap", "residual"), math.nan)
+            yield places[-1], math.nan, task.evaluations, nan
+            return
+        ended = place >= places[-1] or not math.isfinite(values["loss"])
+        if task.instance.profile is not None and (first or ended):
+            values |= task.instance.profile(task.model)
+        first = False
+        yield place, seconds, evaluations, values
+        kept.save(task.model, stepper, task.evaluations)
+        if ended:
+            return
+
+
+@cache
+def _warm_up(run: Run) -> None:
+    """A few steps that are not recorded: the first ones load libraries and fill caches."""
+    problem, method = _found(run)
+    if not problem.is_network:
+        for _ in _trace(run, problem, method, Checkpoint()):
+            pass
+
+
+def _found(run: Run) -> tuple[Problem, Method]:
+    problem = find_problem(run.problem)
+    given = dict(run.parameters)
+    return problem.configured(**given) if given else problem, find_method(run.method)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def perform(run: Run, folder: Path | None = None, log: Log | None = None) -> list[Row]:
+    """Carry out one run: a row for each recorded step, the last one marked `final`.
+
+    Seconds are those of the steps alone: processor time with one thread on the CPU, else time on
+    the wall clock, on a GPU after synchronising. The loss of a point is measured in float64. A
+    run has diverged if it met a value that is not finite, if it ends with a larger loss than it
+    began with, or if a method that promises the constraint ends off the manifold, by a residual
+    above the square root of eps.
+
+    Args:
+        run: what to do.
+        folder: where checkpoints of networks go; a run whose checkpoint is there goes on from it.
+        log: called with the run and each new row.
+
+    Raises:
+        ValueError: if the problem or the method is not found, or the checkpoint there is damaged
+            or of another run.
+
+    Example:
+        >>> rows = perform(Run("brockett", "qr-sgd", (("lr", 0.1),), 0, steps=20, dtype="float64"))
+        >>> rows[-1]["gap"] < rows[0]["gap"]
+        True
+    """
+    problem, method = _found(run)
+    kept = Checkpoint.of(run, folder if problem.is_network else None)
+    about = _about(run, problem, method)
+    rows: list[Row] = list(kept.rows)
+    deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
+    with torch.random.fork_rng(), _threads(run.threads):
+        _warm_up(dataclasses.replace(run, seed=0, steps=2, time_limit=None))
+        for place, seconds, evaluations, values in _trace(run, problem, method, kept):
+            row = about | {
+                "iteration": place, "seconds": seconds, "evaluations": evaluations, **values,
+            }  # fmt: skip
+            rows.append(row)
+            kept.rows.append(row)
+            if log is not None:
+                log(run, row)
+            if deadline is not None and time.monotonic() > deadline and place < run.steps:
+                return [failed_row(run, f"took longer than {run.time_limit:g} s")]
+    reason = _diverged(rows, method, run.dtype)
+    end = {"diverged": bool(reason), "reason": reason}
+    return [row | {"final": row is rows[-1]} | end for row in rows]
+
+
+def _about(run: Run, problem: Problem, method: Method) -> Row:
+    exact = problem.probe.exact
+    eps = torch.finfo(DTYPES[run.dtype]).eps
+    return {
+        "problem": problem.name,
+        "method": method.name,
+        "dtype": run.dtype,
+        "config": dict(run.config),
+        "seed": run.seed,
+        # The constraint holds to rounding, so the gap means nothing below the rounding of f*.
+        "floor": eps * max(1.0, abs(exact or 0.0)),
+    }
+
+
+def _diverged(rows: list[Row], method: Method, dtype: str) -> str:
+    """Why a run has diverged; nothing if it has not."""
+    first, last = rows[0]["loss"], rows[-1]["loss"]
+    residual, bound = rows[-1]["residual"], math.sqrt(torch.finfo(DTYPES[dtype]).eps)
+    if not math.isfinite(last):
+        return "not finite"
+    if method.constrained and not residual <= bound:
+        return f"left the manifold (residual {residual:.0e})"
+    return "ended above its initial value" if last > first else ""
+
+
+def failed_row(run: Run, reason: str) -> Row:
+    """The one row of a run that could not be carried out."""
+    problem, method, dtype, _, seed = run.key
+    return {
+        "problem": problem, "method": method, "dtype": dtype, "config": dict(run.config),
+        "seed": seed, "floor": math.nan, "iteration": 0, "seconds": math.nan, "evaluations": 0,
+        "loss": math.nan, "residual": math.nan, "final": True, "diverged": True,
+        "reason": f"failed: {reason}",
+    }  # fmt: skip
