@@ -71,9 +71,9 @@ def test_what_is_no_problem_or_method_is_refused():
     with pytest.raises(ValueError, match=r"problems: expected a name or a @tm.compare.problem"):
         plan_of([3])
     with pytest.raises(ValueError, match="grid: lr has no value"):
-        tm.compare.method(grid={"lr": []})(lambda model, config: None)
+        tm.compare.method(grid={"lr": []}, name="m")(lambda model, config: None)
     with pytest.raises(ValueError, match="how must be one of riemannian, parametrized, plain"):
-        tm.compare.method(how="both")(lambda model, config: None)
+        tm.compare.method(how="both", name="m")(lambda model, config: None)
     with pytest.raises(TypeError, match="manifold: expected a manifold"):
         tm.compare.problem("sphere")
     with pytest.raises(TypeError, match="the parameter n needs a default value"):
