@@ -49,6 +49,7 @@ from torchmanifold.manifolds.linalg.products import (
     product_in,
 )
 from torchmanifold.manifolds.linalg.scalars import asinhc, cos_sinc, cosh_sinhc, tanhc
+from torchmanifold.manifolds.linalg.stable import stable_lyapunov
 from torchmanifold.manifolds.linalg.triangular import (
     gram,
     gram_excess,
@@ -98,6 +99,7 @@ __all__ = [
     "skew_norm_bound",
     "skew_square",
     "solve",
+    "stable_lyapunov",
     "svd",
     "sym",
     "times_upper",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds.linalg import eye_like, in_working_precision, single, skew, sym
+from torchmanifold.manifolds.linalg import (
+    eye_like,
+    in_working_precision,
+    single,
+    skew,
+    stable_lyapunov,
+)
 from torchmanifold.manifolds.maps.modules.domain import largest, require_square, slack
 from torchmanifold.manifolds.maps.modules.sets import SetMap, stable
 from torchmanifold.manifolds.maps.spectral import spd_exp, spd_log
@@ -72,13 +76,7 @@ class Hurwitz(SetMap):
                 f"which is not below {0.0 - self.margin}; take torchmanifold.maps.Hurwitz("
                 f"{self.margin}).project(a)"
             )
-        # At registration only, so one matrix after the other is fast enough.
-        n = a.shape[-1]
-        solutions = [
-            scipy.linalg.solve_continuous_lyapunov(m, -2 * np.eye(n))
-            for m in shifted.cpu().reshape(-1, n, n).numpy()
-        ]
-        x = sym(torch.from_numpy(np.stack(solutions)).reshape(shifted.shape).to(a.device))
+        x = stable_lyapunov(shifted, 2 * eye_like(shifted))
         z = (skew(shifted @ x) - spd_log(x)).to(a.dtype)
         off = largest(single(self(z)) - single(a)) / largest(a)
         if not off <= max(slack(a), torch.finfo(a.dtype).eps ** 0.5):
