@@ -69,6 +69,15 @@ def test_state_tracking(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(plt.gcf().axes[0].lines) == 5
 
 
+@pytest.mark.filterwarnings("default")  # those of other libraries, of their own calls
+def test_lora_trainer() -> None:
+    for library in ("accelerate", "peft", "transformers"):
+        pytest.importorskip(library)
+    for way, found in _load("lora_trainer").main(steps=20).items():
+        assert found["last"] < found["first"] - 0.05, way
+        assert found["residual"] < 1e-6 and found["difference"] < 1e-5, way
+
+
 def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py")}
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__])}
