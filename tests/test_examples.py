@@ -78,6 +78,22 @@ def test_lora_trainer() -> None:
         assert found["residual"] < 1e-6 and found["difference"] < 1e-5, way
 
 
+@pytest.mark.filterwarnings("default")
+def test_lightning_averaging() -> None:
+    pytest.importorskip("lightning")
+    found = _load("lightning_averaging").main()
+    assert found["average"] < 0.8 * found["last"] < 0.5
+    assert found["residual"] < 1e-6
+
+
+@pytest.mark.filterwarnings("default")
+def test_accelerate_loop() -> None:
+    pytest.importorskip("accelerate")
+    found = _load("accelerate_loop").main(steps=30)
+    assert found["last"] < 0.5 * found["first"]
+    assert found["residual"] < 1e-5 and found["difference"] == 0
+
+
 def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py")}
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__])}
