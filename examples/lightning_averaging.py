@@ -5,8 +5,8 @@ An average of rotations, under Lightning
 This example needs ``lightning``: ``pip install "torchmanifold[training]"``.
 
 The mean of two rotations is no rotation, so that an exponential moving average of weights leaves
-the manifold. Lightning's ``WeightAveraging`` takes means of parameters. That is right for coordinates
-whose base never moves, and wrong for others and for constrained parameters.
+the manifold. Lightning's ``WeightAveraging`` takes means of parameters. That is right for
+coordinates whose base never moves, and wrong for others and for constrained parameters.
 :func:`torchmanifold.average_` takes the mean of the weights and projects it. A callback of a few
 lines does so after every step.
 
