@@ -95,6 +95,7 @@ def _train(
 def pieces(settings: Settings) -> Iterator[Piece]:
     """A convolutional and a recurrent network, by parametrization and by Riemannian update."""
     width, batch, hidden, steps = (2, 2, 8, 4) if settings.quick else (32, 128, 128, 64)
+    small = 1 if settings.quick else 32
     works = {
         f"conv net, width {width}, batch {batch}": (
             partial(_Convolutions, width),
@@ -104,6 +105,11 @@ def pieces(settings: Settings) -> Iterator[Piece]:
         f"RNN {hidden}, {steps} steps, batch {batch}": (
             partial(_Reader, hidden),
             (batch, steps, 1),
+            tm.SpecialOrthogonal(),
+        ),
+        f"RNN {hidden}, {steps} steps, batch {small}": (
+            partial(_Reader, hidden),
+            (small, steps, 1),
             tm.SpecialOrthogonal(),
         ),
     }

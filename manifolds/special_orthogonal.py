@@ -28,6 +28,7 @@ from torchmanifold.manifolds.geometry import (
     polar,
     qr,
     require_square,
+    square_steepest,
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
@@ -36,7 +37,6 @@ from torchmanifold.manifolds.linalg import (
     gram_residual,
     in_working_precision,
     polish,
-    product_in,
     skew,
     sym,
 )
@@ -102,12 +102,6 @@ def _flip(x: Tensor, sign: Tensor) -> Tensor:
     return torch.cat([x[..., :-1], x[..., -1:] * sign[..., None, None]], dim=-1)
 
 
-def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
-    # The polar factor of x a is x times that of the skew matrix a, which is skew, but
-    # for what half precision makes of it.
-    return product_in(dtype, x, skew(maps.polar_direction(skew(x.mH @ egrad), dtype=dtype)))
-
-
 def _require_real(x: Tensor) -> None:
     if x.is_complex():
         raise TypeError(
@@ -142,7 +136,7 @@ class SpecialOrthogonal(Manifold):
     orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(
-            steepest=guarded(_steepest),
+            steepest=guarded(square_steepest),
             coordinates=_coordinates,
             inverse_coordinates=_inverse_coordinates,
             weingarten=weingarten,

@@ -31,6 +31,7 @@ from torchmanifold.manifolds.geometry import (
     newton_schulz_residual,
     polar,
     qr,
+    square_steepest,
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
@@ -57,6 +58,8 @@ def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if x.shape[-2] == x.shape[-1]:
+        return square_steepest(M, x, egrad, dtype)
     # What is projected here has the norm 1, so its tangent part may be rounded; that of the
     # gradient may not, beside a large normal part.
     d = maps.polar_direction(M.gradient(x, egrad), dtype=dtype)

@@ -66,6 +66,7 @@ from torchmanifold.manifolds.geometry.retractions import (
 )
 from torchmanifold.manifolds.geometry.scaled import Scaled
 from torchmanifold.manifolds.geometry.shapes import is_complex, require_positive, require_square
+from torchmanifold.manifolds.geometry.steepest import square_steepest
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, View, on_matrices
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "require_positive",
     "require_square",
     "short_exp",
+    "square_steepest",
     "stein_divergence",
     "straight",
     "thompson_distance",

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.linalg import product_in, skew
 from torchmanifold.manifolds.maps.polar_direction import polar_direction
 
 if TYPE_CHECKING:
     from torchmanifold.manifolds.geometry.manifold import Manifold
 
-__all__ = ["polar_steepest"]
+__all__ = ["polar_steepest", "square_steepest"]
 
 
 @guarded
@@ -42,3 +43,17 @@ def polar_steepest(
     g = M.gradient(x, egrad)
     matrix = g.reshape(*g.shape, *[1] * (2 - M.event_ndim))
     return M.tangent(x, polar_direction(matrix, dtype=dtype).reshape(g.shape))
+
+
+def square_steepest(
+    M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The same on square orthogonal (unitary) matrices: `x` times the polar factor of `skew(x'g)`.
+
+    It is exact, but for the singular values of `polar_direction`: the polar factor of a skew
+    matrix is skew, so that nothing is left to project. One product is made in the precision of
+    `x`, where `polar_steepest` makes two.
+    """
+    # Half precision leaves the polar factor not quite skew.
+    a = skew(polar_direction(skew(x.mH @ egrad), dtype=dtype))
+    return product_in(dtype, x, a)

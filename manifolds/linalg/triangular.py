@@ -1,7 +1,7 @@
 """Products with a triangular or symmetric matrix, in blocks: little more than half of a product.
 
-BLAS has them too, out of reach of PyTorch. In blocks they are taken of single large matrices on
-the CPU that nobody differentiates through; elsewhere the whole product is formed.
+BLAS has them too, out of reach of PyTorch. In blocks they are taken of large matrices, single or in
+one batch, on the CPU that nobody differentiates through; elsewhere the whole product is formed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _ROWS = 256  # of a tall matrix, whose products are added up in float32
 _SMALLEST = 256  # below, a product of blocks is too slow for its size
 
 
-def _in_blocks(x: Tensor) -> bool:
+def _in_blocks(x: Tensor, *others: Tensor) -> bool:
     """Is the product with a `p x p` matrix worth its blocks, which are written in place?"""
     return (
         x.shape[-1] >= _SMALLEST
-        and x.ndim == 2
+        and x.ndim in (2, 3)
+        and all(y.shape[:-2] == x.shape[:-2] and _in_blocks(y) for y in others)
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
@@ -50,6 +51,16 @@ def _blocks(p: int) -> Iterator[tuple[int, int]]:
     return ((j, min(j + _BLOCK, p)) for j in range(0, p, _BLOCK))
 
 
+def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Write `a b` to a part of a tensor."""
+    if a.ndim == 2:
+        torch.mm(a, b, out=out)
+    elif len(a) == 1:
+        torch.mm(a[0], b[0], out=out[0])
+    else:
+        torch.bmm(a, b, out=out)
+
+
 def gram(x: Tensor) -> Tensor:
     """`x'x`; of very tall matrices the sums over the rows of parts are added in float64."""
     if x.shape[-2] >= 32 * _ROWS and x.shape[-1] <= _BLOCK and x.dtype in _SINGLE:
@@ -57,10 +68,10 @@ def gram(x: Tensor) -> Tensor:
     if not _in_blocks(x):
         return x.mH @ x
     p = x.shape[-1]
-    y = x.new_empty(p, p)
+    y = x.new_empty(*x.shape[:-2], p, p)
     for j, k in _blocks(p):
-        torch.mm(x[:, j:k].mH, x[:, j:], out=y[j:k, j:])
-        y[k:, j:k] = y[j:k, k:].mH
+        _multiply(x[..., j:k].mH, x[..., j:], out=y[..., j:k, j:])
+        y[..., k:, j:k] = y[..., j:k, k:].mH
     return y
 
 
@@ -87,30 +98,30 @@ def skew_square(a: Tensor) -> Tensor:
 
 def upper_product(a: Tensor, b: Tensor) -> Tensor:
     """`a'b` on and above the diagonal; what is below may be anything finite."""
-    if not (_in_blocks(a) and _in_blocks(b)):
+    if not _in_blocks(a, b):
         return a.mH @ b
     p = a.shape[-1]
-    y = a.new_zeros(p, p)
+    y = a.new_zeros(*a.shape[:-2], p, p)
     for j, k in _blocks(p):
-        torch.mm(a[:, j:k].mH, b[:, j:], out=y[j:k, j:])
+        _multiply(a[..., j:k].mH, b[..., j:], out=y[..., j:k, j:])
     return y
 
 
 def times_upper(x: Tensor, c: Tensor) -> Tensor:
     """`x c` for an upper triangular `c`."""
-    if not (_in_blocks(x) and _in_blocks(c)):
+    if not _in_blocks(x, c):
         return x @ c
     y = torch.empty_like(x)
     for j, k in _blocks(x.shape[-1]):
-        torch.mm(x[:, :k], c[:k, j:k], out=y[:, j:k])
+        _multiply(x[..., :k], c[..., :k, j:k], out=y[..., j:k])
     return y
 
 
 def times_upper_adjoint(x: Tensor, c: Tensor) -> Tensor:
     """`x c'` for an upper triangular `c`."""
-    if not (_in_blocks(x) and _in_blocks(c)):
+    if not _in_blocks(x, c):
         return x @ c.mH
     y = torch.empty_like(x)
     for j, k in _blocks(x.shape[-1]):
-        torch.mm(x[:, j:], c[j:k, j:].mH, out=y[:, j:k])
+        _multiply(x[..., j:], c[..., j:k, j:].mH, out=y[..., j:k])
     return y

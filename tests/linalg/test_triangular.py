@@ -13,6 +13,11 @@ from torchmanifold.manifolds.linalg import gram_residual, triangular
 # Not a multiple of the block, so that the last one is short.
 P = 300
 
+
+def _square(x: Tensor) -> Tensor:
+    return x[..., :P, :]
+
+
 PRODUCTS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]]
 PRODUCTS = {
     "gram_excess": (
@@ -20,20 +25,20 @@ PRODUCTS = {
         lambda x, y: x.mH @ x - torch.eye(P),
     ),
     "skew_square": (
-        lambda x, y: triangular.skew_square(x[:P] - x[:P].mH),
-        lambda x, y: (x[:P] - x[:P].mH) @ (x[:P] - x[:P].mH),
+        lambda x, y: triangular.skew_square(_square(x) - _square(x).mH),
+        lambda x, y: (_square(x) - _square(x).mH) @ (_square(x) - _square(x).mH),
     ),
     "upper_product": (
         lambda x, y: triangular.upper_product(x, y).triu(),
         lambda x, y: (x.mH @ y).triu(),
     ),
     "times_upper": (
-        lambda x, y: triangular.times_upper(x, y[:P].triu()),
-        lambda x, y: x @ y[:P].triu(),
+        lambda x, y: triangular.times_upper(x, _square(y).triu()),
+        lambda x, y: x @ _square(y).triu(),
     ),
     "times_upper_adjoint": (
-        lambda x, y: triangular.times_upper_adjoint(x, y[:P].triu()),
-        lambda x, y: x @ y[:P].triu().mH,
+        lambda x, y: triangular.times_upper_adjoint(x, _square(y).triu()),
+        lambda x, y: x @ _square(y).triu().mH,
     ),
 }
 over_products = pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
@@ -43,8 +48,11 @@ Pair = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tens
 @over_products
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_blocks_make_the_whole_product(product: Pair, dtype: torch.dtype, transposed: bool) -> None:
-    x, y = torch.randn(2, 350, P, dtype=dtype)
+@pytest.mark.parametrize("batch", [(), (2,)], ids=str)
+def test_blocks_make_the_whole_product(
+    product: Pair, dtype: torch.dtype, transposed: bool, batch: tuple[int, ...]
+) -> None:
+    x, y = torch.randn(2, *batch, 350, P, dtype=dtype)
     if transposed:
         x, y = (z.mT.contiguous().mT for z in (x, y))
     blocks, whole = product
