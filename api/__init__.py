@@ -87,6 +87,7 @@ if TYPE_CHECKING:
 __version__ = version("torchmanifold")
 
 __all__ = [
+    "QR",
     "AffineInvariant",
     "Blocks",
     "BuresWasserstein",
@@ -116,7 +117,6 @@ __all__ = [
     "PositiveSemidefinite",
     "Product",
     "Projection",
-    "QR",
     "Quadratic",
     "Report",
     "Retraction",

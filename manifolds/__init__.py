@@ -56,6 +56,7 @@ from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
 
 __all__ = [
+    "QR",
     "AffineInvariant",
     "Blocks",
     "BuresWasserstein",
@@ -87,7 +88,6 @@ __all__ = [
     "PositiveSemidefinite",
     "Product",
     "Projection",
-    "QR",
     "Quadratic",
     "Retraction",
     "RetractionRule",

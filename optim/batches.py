@@ -118,9 +118,9 @@ class Batch:
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[tuple[Stack, list[Any]]]:
         """The weights that have gradients, stacked, and these; by themselves those that are new."""
         grads = list(map(attrgetter("grad"), self.params))
-        if self.stack is not None and all(map(is_not, grads, repeat(None))):
-            if self.stack.is_intact(state):
-                return [(self.stack, grads)]
+        whole = all(map(is_not, grads, repeat(None)))
+        if self.stack is not None and whole and self.stack.is_intact(state):
+            return [(self.stack, grads)]
         alike: dict[frozenset[str], list[int]] = {}
         for i, p in enumerate(self.params):
             if grads[i] is not None:

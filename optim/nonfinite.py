@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torchmanifold.optim.rule import extended
 from torchmanifold.weights.sharding import is_sharded
 
-__all__ = ["all_finite", "is_finite", "only_finite", "where"]
+__all__ = ["all_finite", "is_finite", "only_finite", "warn_of_nonfinite", "where"]
 
 
 def is_finite(x: Tensor) -> Tensor:
@@ -24,6 +25,27 @@ def all_finite(x: Tensor) -> Tensor:
     """Whether a tensor is finite, a tensor itself; on all processes if it is sharded."""
     finite = torch.isfinite(x).all()
     return finite.full_tensor() if is_sharded(finite) else finite  # type: ignore[attr-defined]
+
+
+def warn_of_nonfinite(optimizer: torch.optim.Optimizer, params: list[Tensor]) -> bool:
+    """Warn if a weight is not finite.
+
+    Only weights on the CPU are looked at: on an accelerator the host would wait for the device.
+
+    Returns:
+        Whether there was something to warn of.
+    """
+    for p in params:
+        if p.device.type == "cpu" and not bool(all_finite(p)):
+            warnings.warn(
+                f"{type(optimizer).__name__}: a weight of shape {tuple(p.shape)} is not finite any "
+                "more: a step was too long, or its gradient was not finite. "
+                'nonfinite="skip" leaves such steps out; a smaller learning rate avoids them.',
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return True
+    return False
 
 
 def _local(x: Tensor) -> Tensor:

@@ -20,7 +20,13 @@ from torchmanifold.optim.guards import (
     remember_written,
     warn_of_no_manifold,
 )
-from torchmanifold.optim.nonfinite import all_finite, is_finite, only_finite, where
+from torchmanifold.optim.nonfinite import (
+    all_finite,
+    is_finite,
+    only_finite,
+    warn_of_nonfinite,
+    where,
+)
 from torchmanifold.optim.options import Allowed, allowed, check, options_of, require
 from torchmanifold.optim.rule import State
 from torchmanifold.weights import manifold_of
@@ -78,6 +84,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     def __init__(self, params: Any, given: dict[str, Any]) -> None:
         """Check the options; take a model, parameters, or groups of them."""
         self._plans: list[Plan] = []
+        self._steps = 0
         self._known: dict[Tensor, None] = {}
         others = ("self", "params", "__class__")
         self.defaults = defaults = {n: value for n, value in given.items() if n not in others}
@@ -101,7 +108,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         """The options of a group on which `_manifold` depends."""
         return None
 
-    def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:  # noqa: B027
+    def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:
         """Refuse a weight on a manifold where the rule makes no sense."""
 
     @abstractmethod
@@ -165,7 +172,18 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             skipping = group["nonfinite"] == "skip"
             with only_finite(self.state, params) if skipping else contextlib.nullcontext():
                 self._ordinary(group, params, [p.grad for p in params if p.grad is not None])
+        self._look()
         return loss
+
+    def _look(self) -> None:
+        """After the steps 1, 2, 4, 8, ... say once that weights are not finite any more."""
+        if torch.compiler.is_compiling() or self._steps < 0:
+            return
+        self._steps += 1
+        if not self._steps & (self._steps - 1):
+            moved = [p for plan in self._plans for p, M in plan.manifolds.items() if M is not None]
+            if warn_of_nonfinite(self, moved):
+                self._steps = -1
 
     def _replan(self) -> None:
         groups = self.param_groups
@@ -268,6 +286,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             place(p, placement)
         super().__setstate__(state)
         self._plans = []
+        self._steps = 0
         self._known = {p: None for group in self.param_groups for p in group["params"]}
         for group in self.param_groups:
             for name, value in self.defaults.items():

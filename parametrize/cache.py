@@ -56,7 +56,7 @@ def _autocast() -> tuple[object, ...]:
 class Cache:
     """Values of parametrizations, for as long as they are what evaluating again would give."""
 
-    __slots__ = ("place", "shared", "families", "entries", "steps")
+    __slots__ = ("entries", "families", "place", "shared", "steps")
 
     def __init__(
         self, place: tuple[object, ...], shared: bool, families: batching.Families

@@ -33,7 +33,7 @@ class Graph:
 class Entry:
     """A value, and all tensors, submodules, flags and attributes that it depends on."""
 
-    __slots__ = ("chain", "value", "version", "requires_grad", "graph", "sizes", "slots", "tensors")
+    __slots__ = ("chain", "graph", "requires_grad", "sizes", "slots", "tensors", "value", "version")
 
     def __init__(self, chain: ParametrizationList, value: Tensor, graph: Graph) -> None:
         self.chain = chain

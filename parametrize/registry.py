@@ -149,10 +149,7 @@ def remove_parametrizations(
         )
     originals = chain.originals()
     tensor = originals[0]
-    if leave_parametrized:
-        value = present_value(chain).clone()
-    else:
-        value = tensor.detach().clone()
+    value = present_value(chain).clone() if leave_parametrized else tensor.detach().clone()
     if chain.is_tensor and not ownership.shares_originals(chain):
         if leave_parametrized:
             overwrite(tensor, value)

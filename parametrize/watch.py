@@ -18,7 +18,7 @@ class Watch:
     Copies and pickles of it are empty: a copied module has handed out no value yet.
     """
 
-    __slots__ = ("last", "frozen")
+    __slots__ = ("frozen", "last")
 
     def __init__(self) -> None:
         # One tuple, so that threads which share a module see all of it or nothing.

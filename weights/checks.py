@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,9 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
 def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
     """The point of the manifold nearest to `x`; a tensor without values is returned as it is.
 
+    A zero weight of a sphere or of a set of orthonormal columns has no nearest point: a warning
+    says so.
+
     Raises:
         ValueError: if the projection overflows.
     """
@@ -49,7 +54,23 @@ def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
             f"{name}: the projection to {manifold!r} overflows {x.dtype}; scale the values, whose "
             f"largest is {float(x.abs().max()):.3g}"
         )
+    if x.numel() and not bool(x.any()) and _all_are_as_near(manifold, point):
+        warnings.warn(
+            f"{name} is zero, to which all points of {manifold!r} are equally near; it becomes the "
+            "one that project(0) gives. Take manifold.random(...) for another",
+            stacklevel=4,
+        )
     return point
+
+
+def _all_are_as_near(manifold: Manifold, point: Tensor) -> bool:
+    """Whether another point is as far from zero."""
+    generator = torch.Generator(point.device).manual_seed(0)
+    other = manifold.random(
+        *point.shape, generator=generator, dtype=point.dtype, device=point.device
+    )
+    size = torch.linalg.vector_norm(point)
+    return bool((torch.linalg.vector_norm(other) - size).abs() < 1e-2 * size)
 
 
 def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:

@@ -22,8 +22,8 @@ from torchmanifold.manifolds.maps.scalar_functions import SpectralFunction, piec
 from torchmanifold.manifolds.maps.spectral import apply_spectral
 
 __all__ = [
-    "kept_definite",
     "bures_exp",
+    "kept_definite",
     "lifted",
     "longest_step",
     "quadratic",

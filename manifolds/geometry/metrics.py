@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torchmanifold.manifolds.geometry.manifold import Manifold
 
 __all__ = [
-    "EuclideanCholesky",
     "AffineInvariant",
     "BuresWasserstein",
     "Canonical",
+    "EuclideanCholesky",
     "EuclideanMetric",
-    "LogCholesky",
     "Hyperbolic",
+    "LogCholesky",
     "LogEuclidean",
     "Metric",
     "MetricRule",

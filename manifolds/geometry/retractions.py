@@ -11,12 +11,12 @@ from torch import Tensor
 from torchmanifold.manifolds.geometry.metrics import Metric
 
 __all__ = [
+    "QR",
     "Cayley",
     "Exp",
     "NewtonSchulz",
     "Polar",
     "Projection",
-    "QR",
     "Quadratic",
     "Retraction",
     "RetractionRule",

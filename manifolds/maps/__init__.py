@@ -57,6 +57,7 @@ from torchmanifold.manifolds.maps.spectral import (
 )
 
 __all__ = [
+    "QR",
     "CayleyMap",
     "Cholesky",
     "FixedRank",
@@ -69,7 +70,6 @@ __all__ = [
     "Positive",
     "PositiveDeterminant",
     "PositiveSemidefinite",
-    "QR",
     "Skew",
     "Softplus",
     "SpdExponential",

@@ -30,9 +30,13 @@ def call(*arguments, cwd="."):
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["torchmanifold", *map(str, arguments)]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with contextlib.chdir(cwd), pytest.raises(SystemExit) as ended:
-                main()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            contextlib.chdir(cwd),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
     finally:
         sys.argv = argv
     return SimpleNamespace(

@@ -20,7 +20,7 @@ from torchmanifold.optim.compare.task import Task
 SIZES = (("length", 6), ("recall", 2), ("hidden", 12), ("batch", 8))
 CONFIG = (("lr", 3e-3), ("kernel_factor", 0.1))
 RUN = Run("rnn-copy", "cayley", CONFIG, 0, 6, parameters=SIZES)
-NAMES = PROBLEMS["rnn-copy"].methods + ("modrelu",)
+NAMES = (*PROBLEMS["rnn-copy"].methods, "modrelu")
 MODRELU = [name for name in NAMES if name not in ("geotorch-tanh", "lstm", "rnn")]
 
 

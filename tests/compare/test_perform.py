@@ -1,5 +1,6 @@
 """Rows: what a run records, when it has diverged, and what it leaves alone."""
 
+import itertools
 import json
 import math
 import sys
@@ -35,7 +36,7 @@ def test_rows_of_a_run(method):
     assert [row["iteration"] for row in rows] == marks(9)
     assert rows[0]["seconds"] < 1e-3
     for key in ("seconds", "evaluations"):
-        assert all(a[key] < b[key] for a, b in zip(rows, rows[1:], strict=False))
+        assert all(a[key] < b[key] for a, b in itertools.pairwise(rows))
     assert [row["final"] for row in rows] == [False] * (len(rows) - 1) + [True]
     for row in rows:
         assert row["gap"] == pytest.approx(row["loss"] - rows[0]["loss"] + rows[0]["gap"])

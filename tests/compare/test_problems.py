@@ -27,7 +27,7 @@ def run(problem, method, lr, steps, dtype="float64"):
 def test_the_example_of_every_problem(name):
     make = PROBLEMS[name].make
     finder = doctest.DocTestFinder(exclude_empty=True)
-    found = [test for test in finder.find(make, make.__name__, globs=make.__globals__)]
+    found = list(finder.find(make, make.__name__, globs=make.__globals__))
     globs = {**make.__globals__, make.__name__: PROBLEMS[name]}
     assert sum(len(test.examples) for test in found) > 0
     for test in found:

@@ -63,7 +63,7 @@ def test_every_invariant_holds_of_complex_points(M, shape, reads):
     assert verdict, str(verdict)
 
 
-@pytest.mark.parametrize("dtype", (torch.complex64, torch.complex128), ids=str)
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
 def test_every_invariant_holds_where_points_are_always_complex(dtype):
     verdict = tm.check_manifold(tm.ComplexCircle(), (4,), dtype=dtype)
     assert verdict, str(verdict)
@@ -94,7 +94,7 @@ def test_a_broken_manifold_is_found_out():
         assert not tm.check_manifold(Spoilt(), (4,)), name
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @over_manifolds
 def test_the_residual_sees_what_is_off(M, shape, dtype):
     x = point(M, shape, dtype)
@@ -168,7 +168,7 @@ def test_nan_stays_nan(M, shape):
         assert M.residual(bad)[0].isnan() and M.residual(bad)[1] <= M.tolerance(shape, x.dtype)
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @over_manifolds
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
 def test_project_takes_any_size(M, shape, dtype, scale):
@@ -195,7 +195,7 @@ def test_autocast_changes_nothing(M, shape):
     x = point(M, (2, *shape), torch.float32)
     v, calls = 0.1 * M.random_tangent(x), ["retract", "tangent", "gradient", "norm"]
     y = M.retract(x, v)
-    calls = {name: (x, v) for name in calls} | {
+    calls = dict.fromkeys(calls, (x, v)) | {
         name: (x, y) for name in ("log", "dist") if M.offers(name)
     }
     expected = {name: getattr(M, name)(*arguments) for name, arguments in calls.items()}
@@ -250,7 +250,7 @@ def test_random_points_and_projections_are_contiguous(M, shape):
 @over_all
 def test_a_manifold_is_a_value(M, shape):
     twin = type(M)(**{f.name: getattr(M, f.name) for f in dataclasses.fields(M)})
-    assert M == twin and hash(M) == hash(twin) and eval(repr(M), vars(tm)) == M
+    assert twin == M and hash(M) == hash(twin) and eval(repr(M), vars(tm)) == M
 
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=lambda case: repr(case.manifold))
@@ -262,10 +262,8 @@ def test_a_product_is_a_value(case):
 @over_manifolds
 def test_same_seed_same_point(M, shape):
     a, b = point(M, shape, torch.float32, 7), point(M, shape, torch.float32, 7)
-    assert (
-        torch.equal(a, b)
-        and not torch.equal(a, point(M, shape, torch.float32, 8))
-        or (M.dim(shape) == 0)
+    assert (torch.equal(a, b) and not torch.equal(a, point(M, shape, torch.float32, 8))) or (
+        M.dim(shape) == 0
     )
 
 

@@ -180,7 +180,7 @@ def test_spd_bures_wasserstein_against_scipy():
 
 def test_spd_log_euclidean_against_scipy():
     M = tm.SymmetricPositiveDefinite(metric=tm.LogEuclidean())
-    x, y, v = pair(M, 4, 4)
+    x, y, _v = pair(M, 4, 4)
     a, b = scipy.linalg.logm(x.numpy()), scipy.linalg.logm(y.numpy())
     same(M.dist(x, y), np.linalg.norm(a - b), 1e-11)
     _, moved = scipy.linalg.expm_frechet(a, b - a)
@@ -189,7 +189,7 @@ def test_spd_log_euclidean_against_scipy():
 
 def test_fixed_rank_against_pymanopt():
     M, peer = tm.FixedRank(2), pm.FixedRankEmbedded(6, 5, 2)
-    x, _, v = pair(M, 6, 5)
+    x, _, _v = pair(M, 6, 5)
     z = torch.randn(6, 5, dtype=F64)
     u, s, vt = np.linalg.svd(x.numpy(), full_matrices=False)
     at = (u[:, :2], s[:2], vt[:2])

@@ -70,7 +70,7 @@ def train(module, x, how, dtype, steps=3):
 
 
 @pytest.mark.parametrize(
-    "cls, manifold",
+    ("cls", "manifold"),
     [(cls, tm.SpecialOrthogonal()) for cls in GATES] + [(nn.LSTM, choice) for choice in CHOICES],
     ids=lambda value: getattr(value, "__name__", repr(value)),
 )
@@ -159,7 +159,7 @@ class Network(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "module, name, blocks, message",
+    ("module", "name", "blocks", "message"),
     [
         (nn.LSTM, "weight_hh_l*", None, r"'weight_hh_l0' of LSTM: 4 gates.*\(20, 5\).*blocks=4"),
         (nn.GRU, "weight_hh_l0", 4, r"'weight_hh_l0' of GRU: 3 gates.*\(15, 5\).*blocks=3"),

@@ -66,7 +66,9 @@ def compare(ours, peer, x, hx):
     torch.testing.assert_close(gradients(ours), gradients(peer))
 
 
-@pytest.mark.parametrize("layers, bidirectional", [(1, False), (1, True), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    ("layers", "bidirectional"), [(1, False), (1, True), (2, False), (2, True)]
+)
 @pytest.mark.parametrize("kind", ["time first", "batch first", "unbatched", "packed", "sorted"])
 @pytest.mark.parametrize("state", [False, True], ids=["from zero", "given state"])
 @pytest.mark.parametrize("how", HOWS)
@@ -282,7 +284,7 @@ def test_an_empty_batch_is_no_error():
 
 
 @pytest.mark.parametrize(
-    "options, kind, message",
+    ("options", "kind", "message"),
     [
         ({"hidden_size": 0}, ValueError, "hidden_size must be greater than zero, got 0"),
         ({"input_size": -1}, ValueError, "input_size must be greater than zero, got -1"),
@@ -311,7 +313,7 @@ def test_dropout_without_effect_warns_as_nn_rnn_does():
 
 
 @pytest.mark.parametrize(
-    "x, hx, kind, message",
+    ("x", "hx", "kind", "message"),
     [
         ((3,), None, ValueError, "2D or 3D, got 1D"),
         ((4, 2, 4), None, RuntimeError, "must be equal to input_size. Expected 3, got 4"),

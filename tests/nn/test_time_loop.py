@@ -9,7 +9,7 @@ from torchmanifold.nn.time_loop import recur, recur_plain, reversal
 
 # Each nonlinearity with a bias, and without one where it may go without.
 cases = pytest.mark.parametrize(
-    "f, bias", [(f, True) for f in NONLINEARITIES] + [("tanh", False), ("identity", False)]
+    ("f", "bias"), [(f, True) for f in NONLINEARITIES] + [("tanh", False), ("identity", False)]
 )
 lengths = pytest.mark.parametrize(
     "batch_sizes",

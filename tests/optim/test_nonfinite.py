@@ -1,6 +1,7 @@
 """Steps that are not finite: made, skipped on the device, or refused before any weight moves."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -110,7 +111,8 @@ def test_by_default_they_propagate():
     model = Mixed()
     optimizer = tm.optim.RiemannianSGD(model, lr=0.1)
     poisoned(model, 1)
-    optimizer.step()
+    with pytest.warns(RuntimeWarning, match="is not finite any more"):
+        optimizer.step()
     assert torch.isnan(model.layers[1].weight).any()
     assert torch.isnan(model.unit).any()
     assert torch.isfinite(model.layers[0].weight).all()  # its neighbour in the batch
@@ -129,3 +131,16 @@ def test_finite_steps_are_the_same_in_every_mode(ours, options, nonfinite):
             optimizer.step()
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("optimizer", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam])
+def test_a_weight_that_is_not_finite_any_more_is_told_once(optimizer):
+    p = tm.place_(nn.Parameter(torch.eye(3)), tm.Stiefel())
+    moving = optimizer([p], lr=0.1)
+    for step in range(1, 9):
+        p.grad = torch.full((3, 3), math.nan if step >= 3 else 0.1)
+        if step == 4:  # looked at after the steps 1, 2, 4, 8, ...
+            with pytest.warns(RuntimeWarning, match='is not finite any more.*nonfinite="skip"'):
+                moving.step()
+        else:
+            moving.step()

@@ -227,7 +227,7 @@ def nothing_is_euclidean(rank, world):
         with pytest.raises(RuntimeError, match="would move a weight of shape"):
             train(net, foreign, 1, share=(rank, world))
         net.load_state_dict(sharded(Net()).state_dict())
-        optimizer = SGD([p for p in net.parameters()], lr=0.1)
+        optimizer = SGD(list(net.parameters()), lr=0.1)
         train(net, optimizer, 2, share=(rank, world))
         assert tm.Stiefel().residual(net.like[0].weight.full_tensor()) < 1e-12
     plain = fully_shard(nn.Linear(4, 4))

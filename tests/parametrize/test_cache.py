@@ -405,7 +405,7 @@ def test_threads_with_models_of_their_own():
                     module(module(torch.randn(2, 8))).sum().backward()
                 assert module.parametrizations.weight.original.grad is not None
                 optimizer.step()
-        except Exception as error:  # noqa: BLE001 - reported below
+        except Exception as error:
             failures.append(error)
 
     threads = [threading.Thread(target=train) for _ in range(4)]

@@ -98,7 +98,7 @@ def test_the_weights_are_always_current(case):
 
 @cases
 def test_copies_and_pickles_after_a_forward(case):
-    module, names = recurrent(case)
+    module, _names = recurrent(case)
     x = torch.randn(5, 5, 3)
     out, _ = module(x)
     file = io.BytesIO()
@@ -146,7 +146,7 @@ def test_function_transforms_of_a_recurrent_module():
 
 
 def test_packed_sequences_and_in_place_initialization():
-    module, names = recurrent("lstm")
+    module, _names = recurrent("lstm")
     x = nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
     module(x)[0].data.sum().backward()
     module.weight_hh_l0 = nn.init.uniform_(module.weight_hh_l0, -0.1, 0.1)

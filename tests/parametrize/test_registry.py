@@ -186,7 +186,7 @@ def failing(forward, right_inverse=None):
 
 
 @pytest.mark.parametrize(
-    "forward, right_inverse, message",
+    ("forward", "right_inverse", "message"),
     [
         (lambda s, x: [x], None, "A parametrization must return a tensor. Got list"),
         (lambda s, x: x.bool(), None, "may not change the dtype"),
@@ -204,7 +204,7 @@ def test_errors_of_the_first_registration(library, forward, right_inverse, messa
 
 
 @pytest.mark.parametrize(
-    "forward, right_inverse, message",
+    ("forward", "right_inverse", "message"),
     [
         (lambda s, x: None, None, "A parametrization must return a tensor. Got NoneType"),
         (lambda s, x: x.bool(), None, "may not change the dtype"),

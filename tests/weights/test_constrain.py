@@ -370,3 +370,15 @@ def test_a_lazy_module_says_what_to_do(how):
     module(torch.randn(2, 4))
     tm.constrain(module, "weight", tm.Stiefel(), how=how)
     assert residual(module, "weight") < 1e-5
+
+
+@pytest.mark.parametrize("how", ["parametrized", "riemannian"])
+@pytest.mark.parametrize("manifold", [tm.Stiefel(), tm.SpecialOrthogonal(), tm.Sphere()])
+def test_a_zero_weight_says_that_its_point_is_arbitrary(manifold, how):
+    layer = torch.nn.Linear(4, 4)
+    torch.nn.init.zeros_(layer.weight)
+    with pytest.warns(UserWarning, match="is zero, to which all points of .* are equally near"):
+        tm.constrain(layer, "weight", manifold, how=how)
+    unique = torch.nn.Linear(4, 4)
+    torch.nn.init.zeros_(unique.weight)
+    tm.constrain(unique, "weight", tm.Symmetric(), how=how)

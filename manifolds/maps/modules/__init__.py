@@ -26,6 +26,7 @@ from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, Ne
 from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
 
 __all__ = [
+    "QR",
     "CayleyMap",
     "Cholesky",
     "FixedRank",
@@ -38,7 +39,6 @@ __all__ = [
     "Positive",
     "PositiveDeterminant",
     "PositiveSemidefinite",
-    "QR",
     "Skew",
     "Softplus",
     "SpdExponential",

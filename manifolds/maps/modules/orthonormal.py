@@ -12,7 +12,7 @@ from torchmanifold.manifolds.maps.newton_schulz import newton_schulz
 from torchmanifold.manifolds.maps.polar import polar
 from torchmanifold.manifolds.maps.qr import qr
 
-__all__ = ["Householder", "NewtonSchulz", "Polar", "QR"]
+__all__ = ["QR", "Householder", "NewtonSchulz", "Polar"]
 
 
 class Polar(nn.Module):

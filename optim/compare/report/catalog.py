@@ -20,9 +20,9 @@ def _kinds() -> Iterator[type[Manifold]]:
     """The manifolds that keep tables of their own; combinators take those of what they wrap."""
     for name in manifolds.__all__:
         kind = getattr(manifolds, name)
-        if isinstance(kind, type) and issubclass(kind, Manifold):
-            if isinstance(vars(kind).get("retractions"), Mapping):
-                yield kind
+        is_kind = isinstance(kind, type) and issubclass(kind, Manifold)
+        if is_kind and isinstance(vars(kind).get("retractions"), Mapping):
+            yield kind
 
 
 def _table(title: str, *columns: str) -> Table:
