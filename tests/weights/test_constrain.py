@@ -194,6 +194,7 @@ def test_determinant_minus_one_and_eigenvalue_minus_one_are_reachable():
     torch.testing.assert_close(rotation.weight.detach(), -torch.eye(4))
 
 
+@pytest.mark.filterwarnings("ignore:.* is zero, to which all points:UserWarning")
 def test_rank_deficient_and_zero_weights_become_points():
     for fill in (0.0, 1.0):
         layer = nn.Linear(4, 4)
