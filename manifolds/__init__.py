@@ -43,6 +43,7 @@ from torchmanifold.manifolds.geometry.metrics import Hyperbolic
 from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.lorentz import Lorentz
 from torchmanifold.manifolds.oblique import Oblique
+from torchmanifold.manifolds.orthogonal import Orthogonal
 from torchmanifold.manifolds.poincare_ball import PoincareBall
 from torchmanifold.manifolds.positive import Positive
 from torchmanifold.manifolds.psd import PositiveSemidefinite
@@ -54,6 +55,7 @@ from torchmanifold.manifolds.spectrahedron import Spectrahedron
 from torchmanifold.manifolds.sphere import Sphere
 from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
+from torchmanifold.manifolds.unitary import Unitary
 
 __all__ = [
     "QR",
@@ -82,6 +84,7 @@ __all__ = [
     "MetricRule",
     "NewtonSchulz",
     "Oblique",
+    "Orthogonal",
     "PoincareBall",
     "Polar",
     "Positive",
@@ -101,6 +104,7 @@ __all__ = [
     "Symmetric",
     "SymmetricPositiveDefinite",
     "Transposed",
+    "Unitary",
     "check_gradient",
     "check_hessian",
     "check_manifold",

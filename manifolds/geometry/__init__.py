@@ -27,6 +27,7 @@ from torchmanifold.manifolds.geometry.great_circles import (
     circle_log,
     circle_unit,
 )
+from torchmanifold.manifolds.geometry.group import GROUP_METRIC, GROUP_RETRACTIONS, phase_radius
 from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
@@ -73,6 +74,8 @@ __all__ = [
     "AFFINE_INVARIANT",
     "BURES_WASSERSTEIN",
     "FLAT",
+    "GROUP_METRIC",
+    "GROUP_RETRACTIONS",
     "LOG_CHOLESKY",
     "LOG_EUCLIDEAN",
     "QR",
@@ -127,6 +130,7 @@ __all__ = [
     "newton_schulz",
     "newton_schulz_residual",
     "on_matrices",
+    "phase_radius",
     "polar",
     "qr",
     "quadratic",

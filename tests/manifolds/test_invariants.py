@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from cases import CASES, PRODUCTS, distinct, every, label
+from cases import CASES, PRODUCTS, distinct, every, label, variants
 from torch import Tensor
 
 import torchmanifold as tm
@@ -63,13 +63,17 @@ def test_every_invariant_holds_of_complex_points(M, shape, reads):
     assert verdict, str(verdict)
 
 
+ALWAYS_COMPLEX = [(tm.ComplexCircle(), (4,)), *((M, (4, 4)) for M in variants(tm.Unitary()))]
+
+
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
-def test_every_invariant_holds_where_points_are_always_complex(dtype):
-    verdict = tm.check_manifold(tm.ComplexCircle(), (4,), dtype=dtype)
+@pytest.mark.parametrize(("M", "shape"), ALWAYS_COMPLEX, ids=label)
+def test_every_invariant_holds_where_points_are_always_complex(M, shape, dtype):
+    verdict = tm.check_manifold(M, shape, dtype=dtype)
     assert verdict, str(verdict)
-    assert tm.ComplexCircle().random(3).is_complex()
+    assert M.random(*shape).is_complex()
     with pytest.raises(TypeError, match="points are complex, got torch.float32"):
-        tm.ComplexCircle().random(3, dtype=torch.float32)
+        M.random(*shape, dtype=torch.float32)
 
 
 def test_a_broken_manifold_is_found_out():
