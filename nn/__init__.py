@@ -1,8 +1,16 @@
-"""Networks of our own: recurrent ones with orthogonal transitions."""
+"""Networks of our own: recurrences with orthogonal transitions, and a convolution."""
 
 from torchmanifold.nn import init
 from torchmanifold.nn.nonlinearity import ModReLU, modrelu
+from torchmanifold.nn.orthogonal_conv import OrthogonalConv2d
 from torchmanifold.nn.orthogonal_recurrence import OrthogonalRecurrence
 from torchmanifold.nn.recurrent import OrthogonalRNN
 
-__all__ = ["ModReLU", "OrthogonalRNN", "OrthogonalRecurrence", "init", "modrelu"]
+__all__ = [
+    "ModReLU",
+    "OrthogonalConv2d",
+    "OrthogonalRNN",
+    "OrthogonalRecurrence",
+    "init",
+    "modrelu",
+]

@@ -54,7 +54,8 @@ def constrain(
             convolution): `Blocks(manifold, blocks)`. 1 takes such a stack for one matrix.
         flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`, also that of a
             transposed convolution, which keeps it as `(in, out, kh, kw)`: `Flattened(manifold)`.
-            On a manifold of vectors, see it as the vector of all its entries.
+            On a manifold of vectors, see it as the vector of all its entries. Orthonormal rows make
+            no orthogonal operator where patches overlap, see `torchmanifold.nn.OrthogonalConv2d`.
 
     Returns:
         The module.
