@@ -3,6 +3,7 @@
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.complex_circle import ComplexCircle
 from torchmanifold.manifolds.correlation import Correlation
+from torchmanifold.manifolds.doubly_stochastic import DoublyStochastic
 from torchmanifold.manifolds.elliptope import Elliptope
 from torchmanifold.manifolds.euclidean import Euclidean
 from torchmanifold.manifolds.fixed_rank import FixedRank
@@ -16,10 +17,12 @@ from torchmanifold.manifolds.geometry import (
     EuclideanCholesky,
     EuclideanMetric,
     Exp,
+    Fisher,
     Flattened,
     LogCholesky,
     LogEuclidean,
     Manifold,
+    Mean,
     Metric,
     MetricRule,
     NewtonSchulz,
@@ -30,6 +33,9 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
     Scaled,
+    Screw,
+    Sinkhorn,
+    Softmax,
     Transposed,
     check_gradient,
     check_hessian,
@@ -42,6 +48,7 @@ from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check
 from torchmanifold.manifolds.geometry.metrics import Hyperbolic
 from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.lorentz import Lorentz
+from torchmanifold.manifolds.multinomial import Multinomial
 from torchmanifold.manifolds.oblique import Oblique
 from torchmanifold.manifolds.orthogonal import Orthogonal
 from torchmanifold.manifolds.poincare_ball import PoincareBall
@@ -49,6 +56,7 @@ from torchmanifold.manifolds.positive import Positive
 from torchmanifold.manifolds.psd import PositiveSemidefinite
 from torchmanifold.manifolds.skew_symmetric import SkewSymmetric
 from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
+from torchmanifold.manifolds.special_euclidean import SpecialEuclidean
 from torchmanifold.manifolds.special_orthogonal import SpecialOrthogonal
 from torchmanifold.manifolds.special_positive_definite import SpecialPositiveDefinite
 from torchmanifold.manifolds.spectrahedron import Spectrahedron
@@ -66,11 +74,13 @@ __all__ = [
     "Cayley",
     "ComplexCircle",
     "Correlation",
+    "DoublyStochastic",
     "Elliptope",
     "Euclidean",
     "EuclideanCholesky",
     "EuclideanMetric",
     "Exp",
+    "Fisher",
     "FixedRank",
     "Flattened",
     "Grassmann",
@@ -80,8 +90,10 @@ __all__ = [
     "Lorentz",
     "Manifold",
     "ManifoldCheck",
+    "Mean",
     "Metric",
     "MetricRule",
+    "Multinomial",
     "NewtonSchulz",
     "Oblique",
     "Orthogonal",
@@ -95,7 +107,11 @@ __all__ = [
     "Retraction",
     "RetractionRule",
     "Scaled",
+    "Screw",
+    "Sinkhorn",
     "SkewSymmetric",
+    "Softmax",
+    "SpecialEuclidean",
     "SpecialOrthogonal",
     "SpecialPositiveDefinite",
     "Spectrahedron",

@@ -81,6 +81,10 @@ def _semidefinite(*shape: int, dtype: torch.dtype) -> Tensor:
     return maps.Square()(normal(*shape, dtype=dtype))
 
 
+def _doubly_stochastic(*shape: int, dtype: torch.dtype) -> Tensor:
+    return maps.doubly_stochastic(normal(*shape, dtype=dtype))
+
+
 def _constant(x: Tensor) -> Callable[..., Tensor]:
     return lambda *batch, dtype=torch.float64: x.to(dtype).expand(*batch, *x.shape).clone()
 
@@ -142,6 +146,13 @@ MAP_CASES: dict[str, MapCase] = {
     ),
     "unit determinant": MapCase(maps.UnitDeterminant, _at(_unit_determinant, 4, 4), complex=False),
     "hurwitz": MapCase(lambda: maps.Hurwitz(0.1), _at(_stable, 4, 4)),
+    "doubly stochastic": MapCase(
+        maps.DoublyStochastic,
+        lambda *batch, dtype=torch.float64: maps.doubly_stochastic(
+            normal(*batch, 4, 4, dtype=dtype)
+        ),
+        complex=False,
+    ),
     "positive": MapCase(
         maps.Positive,
         lambda *batch, dtype=torch.float64: torch.rand(*batch, 2, 3, dtype=dtype) + 0.1,

@@ -25,6 +25,7 @@ from torchmanifold.manifolds.geometry.great_circles import (
     circle_dot,
     circle_exp,
     circle_log,
+    circle_transport,
     circle_unit,
 )
 from torchmanifold.manifolds.geometry.group import GROUP_METRIC, GROUP_RETRACTIONS, phase_radius
@@ -38,6 +39,7 @@ from torchmanifold.manifolds.geometry.metrics import (
     Canonical,
     EuclideanCholesky,
     EuclideanMetric,
+    Fisher,
     Hyperbolic,
     LogCholesky,
     LogEuclidean,
@@ -64,9 +66,13 @@ from torchmanifold.manifolds.geometry.retractions import (
     Quadratic,
     Retraction,
     RetractionRule,
+    Screw,
+    Sinkhorn,
+    Softmax,
 )
 from torchmanifold.manifolds.geometry.scaled import Scaled
 from torchmanifold.manifolds.geometry.shapes import is_complex, require_positive, require_square
+from torchmanifold.manifolds.geometry.statistics import Mean
 from torchmanifold.manifolds.geometry.steepest import square_steepest
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, View, on_matrices
 
@@ -87,12 +93,14 @@ __all__ = [
     "EuclideanCholesky",
     "EuclideanMetric",
     "Exp",
+    "Fisher",
     "Flattened",
     "Hyperbolic",
     "LogCholesky",
     "LogEuclidean",
     "Manifold",
     "ManifoldCheck",
+    "Mean",
     "Metric",
     "MetricRule",
     "NewtonSchulz",
@@ -105,7 +113,10 @@ __all__ = [
     "Retraction",
     "RetractionRule",
     "Scaled",
+    "Screw",
+    "Sinkhorn",
     "SlopeCheck",
+    "Softmax",
     "Transposed",
     "View",
     "aligned",
@@ -118,6 +129,7 @@ __all__ = [
     "circle_dot",
     "circle_exp",
     "circle_log",
+    "circle_transport",
     "circle_unit",
     "guarded",
     "horizontal",

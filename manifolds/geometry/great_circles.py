@@ -10,7 +10,14 @@ from torch import Tensor
 
 from torchmanifold.manifolds.linalg.scalars import cos_sinc
 
-__all__ = ["circle_angle", "circle_dot", "circle_exp", "circle_log", "circle_unit"]
+__all__ = [
+    "circle_angle",
+    "circle_dot",
+    "circle_exp",
+    "circle_log",
+    "circle_transport",
+    "circle_unit",
+]
 
 Dims = tuple[int, ...]
 
@@ -54,3 +61,13 @@ def circle_angle(x: Tensor, y: Tensor, dims: Dims) -> Tensor:
     # Accurate for near and for opposite points, where arc cosine and arc sine are not.
     chord, other = (torch.linalg.vector_norm(z, dim=dims) for z in (x - y, x + y))
     return 2 * torch.atan2(chord, other)
+
+
+def circle_transport(x: Tensor, v: Tensor, w: Tensor, dims: Dims) -> Tensor:
+    """`w`, parallel along the great circle that leaves `x` with velocity `v`."""
+    # The part of w along v turns with the velocity; all else stays.
+    square = circle_dot(v, v, dims)
+    _, sinc = cos_sinc(square)
+    # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2
+    half = cos_sinc(square / 4)[1]
+    return w - circle_dot(v, w, dims) * (sinc * x + half.square() / 2 * v)

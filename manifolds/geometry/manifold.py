@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.statistics import Statistics
 from torchmanifold.manifolds.geometry.steepest import polar_steepest
 from torchmanifold.manifolds.geometry.structure import Shape, is_shape, mapped, normal, scaled
 from torchmanifold.manifolds.geometry.tables import Tables
@@ -20,7 +21,7 @@ __all__ = ["Manifold"]
 
 
 @dataclass(frozen=True)
-class Manifold(Tables):
+class Manifold(Tables, Statistics):
     r"""A Riemannian manifold whose points are tensors of shape `(*batch, *event)`.
 
     A manifold is a frozen, hashable value without tensors and sizes. A concrete one gives
@@ -33,6 +34,8 @@ class Manifold(Tables):
 
     #: whether entries of a point are real, complex, or either
     numbers: ClassVar[Literal["real", "complex", "either"]] = "real"
+    #: whether geodesics go on within it; else `exp` may lead past its boundary
+    complete: ClassVar[bool] = True
     #: whether points, vectors as single columns, are matrices with orthonormal columns
     orthonormal: ClassVar[bool] = False
 

@@ -18,6 +18,7 @@ __all__ = [
     "Canonical",
     "EuclideanCholesky",
     "EuclideanMetric",
+    "Fisher",
     "Hyperbolic",
     "LogCholesky",
     "LogEuclidean",
@@ -50,6 +51,11 @@ class Canonical(Metric):
 @dataclass(frozen=True)
 class AffineInvariant(Metric):
     """`tr(x^-1 u x^-1 v)` on positive definite matrices."""
+
+
+@dataclass(frozen=True)
+class Fisher(Metric):
+    """`sum u v / x` on positive numbers whose sums are given: the Fisher information metric."""
 
 
 @dataclass(frozen=True)

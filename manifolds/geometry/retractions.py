@@ -20,6 +20,9 @@ __all__ = [
     "Quadratic",
     "Retraction",
     "RetractionRule",
+    "Screw",
+    "Sinkhorn",
+    "Softmax",
 ]
 
 
@@ -80,6 +83,21 @@ class Projection(Retraction):
 @dataclass(frozen=True)
 class Quadratic(Retraction):
     """`x + v + v x^-1 v / 2` on the positive definite matrices: positive for every `v`."""
+
+
+@dataclass(frozen=True)
+class Screw(Retraction):
+    """The exponential of the group of rigid motions, `x expm(x^-1 v)`."""
+
+
+@dataclass(frozen=True)
+class Sinkhorn(Retraction):
+    """Sinkhorn's scaling of `x o exp(v / x - (v / x)^2 / 4)` (Douik & Hassibi 2019)."""
+
+
+@dataclass(frozen=True)
+class Softmax(Retraction):
+    """`softmax(log x + v / x)` on probabilities."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from torchmanifold.manifolds.maps.modules.low_rank import (
 )
 from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, NewtonSchulz, Polar
 from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
+from torchmanifold.manifolds.maps.modules.stochastic import DoublyStochastic
 from torchmanifold.manifolds.maps.newton_schulz import newton_schulz
 from torchmanifold.manifolds.maps.polar import nearest_rotation, polar, polar_step
 from torchmanifold.manifolds.maps.polar_direction import polar_direction
@@ -55,11 +56,13 @@ from torchmanifold.manifolds.maps.spectral import (
     spd_sqrt,
     spectral,
 )
+from torchmanifold.manifolds.maps.stochastic import doubly_stochastic, scaling_tangent
 
 __all__ = [
     "QR",
     "CayleyMap",
     "Cholesky",
+    "DoublyStochastic",
     "FixedRank",
     "Householder",
     "Hurwitz",
@@ -90,6 +93,7 @@ __all__ = [
     "d_exp",
     "d_log",
     "directional_derivative",
+    "doubly_stochastic",
     "exp_step",
     "exp_thin",
     "expm",
@@ -107,6 +111,7 @@ __all__ = [
     "projected_qr_step",
     "qr",
     "qr_step",
+    "scaling_tangent",
     "solve_lyapunov",
     "spd_exp",
     "spd_inv_sqrt",

@@ -79,6 +79,7 @@ def test_half_precision_is_rounded_once(case: MapCase, dtype: torch.dtype) -> No
 SQUARE = (
     maps.MatrixExponential,
     maps.CayleyMap,
+    maps.DoublyStochastic,
     maps.SpdExponential,
     maps.SpdLogarithm,
     maps.Softplus,

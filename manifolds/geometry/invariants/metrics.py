@@ -68,7 +68,7 @@ def _log_inverts_exp_and_dist_is_its_norm(t: Trial) -> float | None:
     M, x = t.M, t.point(2)
     if not (M.offers("exp") and M.offers("log")):
         return None
-    u = t.scaled(0.3, t.unit(x))
+    u = t.short(x)
     y = M.exp(x, u)
     return worst(
         gap(M.log(x, y), u),

@@ -69,7 +69,7 @@ def _inverse_retraction_inverts(t: Trial) -> float | None:
     if not t.M.offers("inverse_retract"):
         return None
     x = t.point(2)
-    u = t.scaled(0.3, t.unit(x))
+    u = t.short(x)
     return gap(t.M.inverse_retract(x, t.M.retract(x, u)), u) / t.tolerance(3e3)
 
 

@@ -68,6 +68,13 @@ class Trial:
         """A random tangent vector of norm 1."""
         return self.M.random_tangent(x, generator=self.generator)
 
+    def short(self, x: Point) -> Point:
+        """Random tangent vectors within which geodesics are unique and stay on the manifold."""
+        if self.M.complete:
+            return self.scaled(0.3, self.unit(x))
+        size = leaves(x)[0].shape[: -len(self.shape) or None] if is_shape(self.shape) else ()
+        return self.scaled(0.3, self.M.log(x, self.point(*size)))
+
     def dot(self, u: Point, v: Point) -> Tensor:
         """The Frobenius inner product over the whole batch."""
         parts = zip(leaves(u), leaves(v), strict=True)

@@ -24,11 +24,13 @@ from torchmanifold.manifolds.maps.modules.low_rank import (
 )
 from torchmanifold.manifolds.maps.modules.orthonormal import QR, Householder, NewtonSchulz, Polar
 from torchmanifold.manifolds.maps.modules.rotations import CayleyMap, MatrixExponential
+from torchmanifold.manifolds.maps.modules.stochastic import DoublyStochastic
 
 __all__ = [
     "QR",
     "CayleyMap",
     "Cholesky",
+    "DoublyStochastic",
     "FixedRank",
     "Householder",
     "Hurwitz",

@@ -1,0 +1,136 @@
+"""Doubly stochastic matrices, in the Fisher metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmanifold.manifolds import maps
+from torchmanifold.manifolds.geometry import (
+    Fisher,
+    Manifold,
+    Metric,
+    MetricRule,
+    Retraction,
+    RetractionRule,
+    Sinkhorn,
+    guarded,
+    keep_coordinates,
+    require_square,
+)
+from torchmanifold.manifolds.linalg import in_working_precision
+
+__all__ = ["DoublyStochastic"]
+
+LONGEST = 4.0  # of the logarithms of a step
+
+
+def _inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    return (u * v / x).sum((-2, -1))
+
+
+def _gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    return maps.scaling_tangent(x, x * egrad)
+
+
+def _coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    return maps.scaling_tangent(x, x.sqrt() * v)
+
+
+def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    return u / x.sqrt()
+
+
+def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    gradient = maps.scaling_tangent(x, x * egrad)
+    return maps.scaling_tangent(x, x * ehess + v * gradient / (2 * x))
+
+
+def _sinkhorn(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    a = v / x
+    # A longer step is shortened: beyond, the scaling does not converge within its steps.
+    a = a * (LONGEST / a.abs().amax((-2, -1), keepdim=True).clamp_min(LONGEST))
+    # Without the second term the step would be of first order.
+    return maps.doubly_stochastic(x.log() + a - a.square() / 4)
+
+
+@dataclass(frozen=True)
+class DoublyStochastic(Manifold):
+    r"""Positive matrices whose rows and columns add to one, `(*batch, n, n)`.
+
+    The metric is Fisher's, `sum u v / x`. The retraction scales `x o exp(v/x - (v/x)^2 / 4)` by
+    Sinkhorn's iteration, in the log domain; a step with an entry of `v / x` beyond 4 is shortened.
+
+    The residual is the largest `|sum - 1|` of a row or column, plus the share of entries that are
+    not positive. `project` scales the positive part of a matrix, lifted to `eps` times its largest
+    entry: the nearest point in the Kullback-Leibler divergence, not in the Frobenius norm.
+
+    Source: Douik & Hassibi, Manifold optimization over the set of doubly stochastic matrices,
+    IEEE Trans. Signal Process. 67 (2019).
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> M = tm.DoublyStochastic()
+        >>> x = M.random(3, 3, generator=torch.Generator().manual_seed(0))
+        >>> bool(M.residual(x) < 1e-6), M.dim((3, 3))
+        (True, 4)
+    """
+
+    metric: Metric = Fisher()
+    retraction: Retraction = Sinkhorn()
+
+    event_ndim: ClassVar[int] = 2
+    metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
+        Fisher: MetricRule(
+            inner=_inner,
+            gradient=_gradient,
+            coordinates=_coordinates,
+            inverse_coordinates=_inverse_coordinates,
+            carry=keep_coordinates,
+            hessian=_hessian,
+        )
+    }
+    retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
+        Sinkhorn: RetractionRule(_sinkhorn, {Fisher: 2}),
+    }
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The largest `|sum - 1|`, plus the share of entries that are not positive."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float64))
+        off = torch.maximum((wide.sum(-1) - 1).abs().amax(-1), (wide.sum(-2) - 1).abs().amax(-1))
+        return off + (wide <= 0).to(wide.dtype).mean((-2, -1))
+
+    @in_working_precision
+    def project(self, z: Tensor) -> Tensor:
+        """Sinkhorn's limit of the positive part."""
+        self.check_shape(tuple(z.shape))
+        top = z.detach().amax((-2, -1), keepdim=True)
+        floor = torch.where(top > 0, top, 1.0) * torch.finfo(z.dtype).eps
+        return maps.doubly_stochastic(torch.maximum(z, floor).log())
+
+    @guarded
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`z` less the means of its rows and columns, plus its mean."""
+        rows, columns = z.mean(-1, keepdim=True), z.mean(-2, keepdim=True)
+        return z - rows - columns + rows.mean(-2, keepdim=True)
+
+    @in_working_precision
+    def sample(self, z: Tensor) -> Tensor:
+        """Sinkhorn's limit of the exponentials of `z`."""
+        return maps.doubly_stochastic(z)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse what is not square."""
+        require_square(
+            "DoublyStochastic", shape, "; rows that add to one are points of Multinomial()"
+        )
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`(n - 1)^2`."""
+        self.check_dtype(dtype)
+        self.check_shape(shape)
+        return (shape[-1] - 1) ** 2
