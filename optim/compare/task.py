@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold, Product
+from torchmanifold.manifolds import Manifold, Product, Retraction
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.method import Config, Method, Stepper
 from torchmanifold.optim.compare.problem import Problem
@@ -107,10 +107,9 @@ class Task:
     def prepare(self, method: Method, values: Mapping[str, Any]) -> Stepper:
         """Hold the weights as the method wants them, and let it build what moves them."""
         weights = {
-            name: manifold if method.retraction is None
-            else dataclasses.replace(manifold, retraction=method.retraction)  # type: ignore[call-arg]
+            name: _with_retraction(manifold, method.retraction)
             for name, manifold in self.weights.items()
-        }  # fmt: skip
+        }
         if method.how != "plain":
             for name, manifold in weights.items():
                 path, _, attribute = name.rpartition(".")
@@ -205,6 +204,16 @@ def _weights(problem: Problem, instance: Instance) -> dict[str, Manifold]:
         names = problem.manifold.names or list(named_parts(instance.initial))
         return dict(zip(names, factors, strict=True))
     return {"weight": problem.manifold}
+
+
+def _with_retraction(manifold: Manifold, retraction: Retraction | None) -> Manifold:
+    """The manifold with another retraction; a view has that of the manifold within."""
+    if retraction is None:
+        return manifold
+    inner = getattr(manifold, "manifold", None)
+    if inner is not None:
+        return dataclasses.replace(manifold, manifold=_with_retraction(inner, retraction))  # type: ignore[call-arg]
+    return dataclasses.replace(manifold, retraction=retraction)  # type: ignore[call-arg]
 
 
 def _detached(x: Any) -> Any:

@@ -8,9 +8,12 @@ from torchmanifold.optim.compare.problems.brockett import brockett
 from torchmanifold.optim.compare.problems.completion import completion
 from torchmanifold.optim.compare.problems.copying import copying
 from torchmanifold.optim.compare.problems.digits_rnn import digits_rnn
+from torchmanifold.optim.compare.problems.max_cut import max_cut
+from torchmanifold.optim.compare.problems.nearest_correlation import nearest_correlation
 from torchmanifold.optim.compare.problems.pca import pca
 from torchmanifold.optim.compare.problems.pixels import pixels
 from torchmanifold.optim.compare.problems.procrustes import procrustes
+from torchmanifold.optim.compare.problems.rotation_sync import rotation_sync
 from torchmanifold.optim.compare.problems.spd_mean import spd_mean
 
 __all__ = ["PROBLEMS"]
@@ -19,6 +22,7 @@ PROBLEMS: Mapping[str, Problem] = {
     problem.name: problem
     for problem in (
         *(pca, brockett, procrustes, spd_mean, completion, digits_rnn),
+        *(max_cut, rotation_sync, nearest_correlation),
         *(copying, adding, pixels),
     )
 }
