@@ -35,7 +35,7 @@ def _cost(n: int, tails: np.ndarray, heads: np.ndarray, ratios: np.ndarray) -> n
 
 
 @cache
-def _data(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _data(n: int) -> tuple[Tensor, ...]:
     """Both ends of each edge, the measured ratios there, and the solution."""
     rng = np.random.default_rng(0)
     truth = SpecialOrthogonal().project(torch.from_numpy(rng.standard_normal((n, 3, 3)))).numpy()
@@ -47,7 +47,7 @@ def _data(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     noisy = torch.from_numpy(ratios + NOISE * rng.standard_normal(ratios.shape))
     ratios = SpecialOrthogonal().project(noisy).numpy()
     solution = aligned(_cost(n, tails, heads, ratios), 3)
-    return tuple(torch.from_numpy(a) for a in (tails, heads, ratios, solution))
+    return tuple(map(torch.from_numpy, (tails, heads, ratios, solution)))
 
 
 @problem(
