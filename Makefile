@@ -13,7 +13,7 @@ READY := $(VENV)/.installed
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install compare test slow lint format types docs examples wheel clean
+.PHONY: help install compare test slow fuzz lint format types docs examples wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(READY) ## run all tests but the slow ones
 
 slow: $(READY) ## run the long tests (10^5 steps)
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(READY) ## 8,000 hostile weights, gradients and layouts over all manifolds, about 3 minutes
+	$(BIN)/python tests/fuzz.py
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .

@@ -36,13 +36,9 @@ def _floor(like: Tensor) -> float:
     return 10 * max(like.shape[-2:]) * torch.finfo(like.dtype).eps
 
 
-def _truncated(M: FixedRank, z: Tensor) -> Tensor:
-    return maps.truncate(z, M.rank, _floor(z))
-
-
 def _retract(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
     # A step that loses a rank ends at the least singular value that a point has.
-    return _truncated(M, x + v)
+    return maps.truncate(x + v, M.rank, _floor(x))
 
 
 def _weingarten(M: FixedRank, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -111,11 +107,10 @@ class FixedRank(Manifold):
         defect = torch.where(lost, torch.ones_like(defect), defect)
         return torch.where(torch.isfinite(wide).all(-1).all(-1), defect, torch.nan)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The truncated singular value decomposition."""
         self.check_shape(tuple(z.shape))
-        return _truncated(self, z)
+        return maps.truncate(z, self.rank, _floor(z))
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

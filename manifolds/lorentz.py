@@ -95,9 +95,13 @@ def _exp(M: Lorentz, x: Tensor, v: Tensor) -> Tensor:
 def _short_exp(M: Lorentz, x: Tensor, v: Tensor) -> Tensor:
     # The square of the end's first entry stays within the dtype.
     longest = 0.2 * math.log(torch.finfo(x.dtype).max)
-    square = M.curvature * _form(v, v)
-    far = square > longest**2
-    return _exp(M, x, v * torch.where(far, longest / torch.where(far, square, 1.0).sqrt(), 1.0))
+    # Of what is divided by its largest entry the square does not overflow.
+    size = v.detach().abs().amax(-1, keepdim=True).clamp_min(1)
+    unit = v / size
+    square = M.curvature * _form(unit, unit)
+    far = square > (longest / size) ** 2
+    shorter = unit * (longest / torch.where(far, square, 1.0).sqrt())
+    return _exp(M, x, torch.where(far, shorter, v))
 
 
 def _chord(M: Lorentz, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,9 +207,12 @@ class Lorentz(Manifold):
     def residual(self, x: Tensor) -> Tensor:
         """`|<x, x>_L + 1/c| / x_0^2`, plus 1 on the other sheet."""
         wide = x.to(torch.float64)
-        first = wide[..., 0]
-        off = (_form(wide, wide)[..., 0] + 1 / self.curvature).abs()
-        return off / first.square().clamp_min(1 / self.curvature) + (first < 0)
+        first = wide[..., :1]
+        root = 1 / math.sqrt(self.curvature)
+        size = first.abs().clamp_min(root)
+        unit = wide / size  # divided first, so that no square overflows
+        off = _form(unit, unit) + (root / size).square()
+        return (off.abs() + (first < 0))[..., 0]
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:

@@ -35,9 +35,10 @@ def _gap(M: PoincareBall, x: Tensor) -> Tensor:
     return 1 - M.curvature * _dot(x, x)
 
 
-def _inside(M: PoincareBall, y: Tensor) -> Tensor:
+@in_working_precision
+def _inside(M: PoincareBall, y: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     # Nearer to the boundary the computed gap may be zero or negative.
-    longest = (1 - 4 * torch.finfo(y.dtype).eps) / math.sqrt(M.curvature)
+    longest = (1 - 4 * torch.finfo(dtype or y.dtype).eps) / math.sqrt(M.curvature)
     norm = torch.linalg.vector_norm(y.detach(), dim=-1, keepdim=True)
     return y * torch.where(norm > longest, longest / norm, 1.0)
 
@@ -69,7 +70,8 @@ def _exp(M: PoincareBall, x: Tensor, v: Tensor) -> Tensor:
     c, a = M.curvature, _gap(M, x)
     z = tanhc(c * _dot(v, v) / a.square()) * v / a
     zz = _dot(z, z)
-    d = 1 + 2 * c * _dot(x, z) + c * c * _dot(x, x) * zz
+    # At the boundary the denominator may round to zero; it is at least the square of the gap.
+    d = (1 + 2 * c * _dot(x, z) + c * c * _dot(x, x) * zz).clamp_min(torch.finfo(x.dtype).eps ** 2)
     return _inside(M, x + a * (z + c * zz * x) / d)
 
 
@@ -93,9 +95,13 @@ def _carry(M: PoincareBall, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     uw, vw, uv, uu, vv = _dot(u, w), _dot(v, w), _dot(u, v), _dot(u, u), _dot(v, v)
     first = -c * c * uw * vv + c * vw + 2 * c * c * uv * vw
     second = -c * c * vw * uu - c * uw
-    d = 1 + 2 * c * uv + c * c * uu * vv
+    d = (1 + 2 * c * uv + c * c * uu * vv).clamp_min(torch.finfo(x.dtype).eps ** 2)
     turned = w + 2 * (first * u + second * v) / d
-    return turned * _gap(M, y) / _gap(M, x)
+    # A rotation: at the boundary, where its digits are lost, it still makes nothing longer.
+    length = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
+    found = torch.linalg.vector_norm(turned, dim=-1, keepdim=True)
+    turned = turned * torch.where(found > 2 * length, length / found, 1.0)
+    return turned * (_gap(M, y) / _gap(M, x))
 
 
 def _transport(M: PoincareBall, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -165,11 +171,10 @@ class PoincareBall(Manifold):
         norm = torch.linalg.vector_norm(x.to(torch.float64), dim=-1)
         return (norm * math.sqrt(self.curvature) - 1).clamp_min(0)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The nearest vector of norm at most `(1 - 4 eps) / sqrt(c)`."""
         self.check_shape(tuple(z.shape))
-        return _inside(self, z)
+        return _inside(self, z, z.dtype)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

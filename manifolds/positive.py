@@ -81,6 +81,14 @@ def _inverse_quadratic(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return x * ((2 * (y / x) - 1).sqrt() - 1)
 
 
+@in_working_precision
+def _lifted(z: Tensor, dtype: torch.dtype) -> Tensor:
+    """The entries of `z`, lifted to a floor that `dtype` can hold."""
+    top, info = z.amax(-1, keepdim=True), torch.finfo(dtype)
+    floor = torch.where(top > 0, top, 1.0) * info.eps
+    return torch.maximum(z, floor.clamp_min(info.tiny**0.5))
+
+
 @dataclass(frozen=True)
 class Positive(Manifold):
     """Vectors of positive numbers, `(*batch, n)`: scales, rates, variances.
@@ -130,15 +138,10 @@ class Positive(Manifold):
         share = (x <= 0).to(torch.float64).mean(-1) if x.shape[-1] else x.sum(-1).double()
         return torch.where(torch.isnan(x).any(-1), torch.nan, share)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The nearest vector with entries of at least `eps` times the largest."""
         self.check_shape(tuple(z.shape))
-        if z.numel() == 0:
-            return z
-        top = z.amax(-1, keepdim=True)
-        floor = torch.where(top > 0, top, 1.0) * torch.finfo(z.dtype).eps
-        return torch.maximum(z, floor.clamp_min(torch.finfo(z.dtype).tiny ** 0.5))
+        return _lifted(z, z.dtype) if z.numel() else z
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

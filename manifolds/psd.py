@@ -48,6 +48,14 @@ def _carry(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     return horizontal(y, w)
 
 
+@in_working_precision
+def _lifted(z: Tensor, eps: float) -> Tensor:
+    u, s, vh = svd(z)
+    floor = torch.where(s[..., :1] > 0, 10 * z.shape[-2] * eps * s[..., :1], eps)
+    # Adding the lift leaves a factor that needs none exactly as it is.
+    return z + (u * (floor - s).clamp_min(0)[..., None, :]) @ vh
+
+
 @dataclass(frozen=True)
 class PositiveSemidefinite(Manifold):
     r"""Positive semidefinite `n x n` matrices of rank `k`, held as factors `Y`, `(*batch, n, k)`.
@@ -93,15 +101,10 @@ class PositiveSemidefinite(Manifold):
         defect = (values[..., -1] <= least).to(values.dtype)
         return torch.where(torch.isfinite(wide).all(-1).all(-1), defect, torch.nan)
 
-    @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """`z`, its singular values lifted to `10 n eps` of the largest, `eps` if all are zero."""
         self.check_shape(tuple(z.shape))
-        u, s, vh = svd(z)
-        eps = torch.finfo(z.dtype).eps
-        floor = torch.where(s[..., :1] > 0, 10 * z.shape[-2] * eps * s[..., :1], eps)
-        # Adding the lift leaves a factor that needs none exactly as it is.
-        return z + (u * (floor - s).clamp_min(0)[..., None, :]) @ vh
+        return _lifted(z, torch.finfo(z.dtype).eps)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from torchmanifold.manifolds.geometry import (
     quadratic,
     require_square,
     short_exp,
+    within,
 )
 from torchmanifold.manifolds.linalg import (
     cholesky,
@@ -93,7 +94,9 @@ def _inverse_exp(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return _normalized(quadratic(M, x, v))
+    # The condition of the end is the square of the length: less than 1 / eps.
+    longest = torch.finfo(x.dtype).eps ** -0.4
+    return _normalized(quadratic(M, x, within(M, x, v, longest)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class SpecialPositiveDefinite(Manifold):
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
         defect = relative(wide - lifted(wide, 0.0), x)
         values = torch.linalg.eigvalsh(sym(torch.nan_to_num(wide))).abs()
-        singular = values[..., 0] == 0
+        singular = values.amin(-1) <= torch.finfo(x.dtype).eps * values.amax(-1)
         values = torch.where(values == 0, 1.0, values)
         size = torch.linalg.vector_norm
         determinant = values.log().sum(-1).abs() / (size(values, dim=-1) * size(1 / values, dim=-1))
@@ -171,12 +174,14 @@ class SpecialPositiveDefinite(Manifold):
         floor = 100 * z.shape[-1] * torch.finfo(z.dtype).eps * bulk
         # The set is open: what is not in it is brought inside by a hundredth of its size.
         inside = torch.where(values > floor, values, 0.01 * bulk)
-        logarithms = inside.log()
+        logarithms = (inside / bulk).log()  # of numbers of any size: the mean goes
         mean = logarithms.mean(-1, keepdim=True)
         scaled = (logarithms - mean).exp()
         # A determinant is known no better than its least eigenvalue.
         known = 10 * z.shape[-1] * torch.finfo(z.dtype).eps * size / values.amin(-1, keepdim=True)
-        is_point = ((values > floor).all(-1, keepdim=True) & (mean.abs() <= known))[..., None]
+        is_point = ((values > floor).all(-1, keepdim=True) & ((mean + bulk.log()).abs() <= known))[
+            ..., None
+        ]
         return torch.where(is_point, sym(z), sym((vectors * scaled[..., None, :]) @ vectors.mH))
 
     @guarded

@@ -22,7 +22,7 @@ from torchmanifold.manifolds.geometry import (
     guarded,
     is_complex,
 )
-from torchmanifold.manifolds.linalg import event_sum, in_working_precision
+from torchmanifold.manifolds.linalg import cos_sinc, event_sum, in_working_precision
 
 __all__ = ["Sphere"]
 
@@ -39,27 +39,8 @@ def _unit(x: Tensor) -> Tensor:
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
 
 
-def _taylor(t: Tensor, first: int, terms: int = 9) -> Tensor:
-    """`sum_k (-t)^k / (2k + first)!` by Horner's rule, for `t` up to 1."""
-    total = torch.ones_like(t)
-    for k in range(terms, 0, -1):
-        total = 1 - t / ((2 * k + first) * (2 * k + first - 1)) * total
-    return total
-
-
-def _cos_sinc(t: Tensor) -> tuple[Tensor, Tensor]:
-    """`cos` and `sin(r)/r` of `r = sqrt(t)`: entire functions of `t`, differentiable at 0."""
-    small = t < 1
-    r = torch.where(small, 1.0, t).sqrt()
-    near = torch.where(small, t, 0.0)
-    return (
-        torch.where(small, _taylor(near, 0), r.cos()),
-        torch.where(small, _taylor(near, 1), r.sin() / r),
-    )
-
-
 def _exp(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    cos, sinc = _cos_sinc(_dot(v, v))
+    cos, sinc = cos_sinc(_dot(v, v))
     # The last normalization keeps 10^4 steps at rounding; without it the error adds up.
     return _unit(cos * x + sinc * v)
 
@@ -89,9 +70,9 @@ def _weingarten(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
 def _transport(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
     # The part of w along v turns with the velocity; all else stays.
     square = _dot(v, v)
-    cos, sinc = _cos_sinc(square)
+    cos, sinc = cos_sinc(square)
     # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2
-    half = _cos_sinc(square / 4)[1]
+    half = cos_sinc(square / 4)[1]
     return w - _dot(v, w) * (sinc * x + half.square() / 2 * v)
 
 

@@ -44,6 +44,7 @@ from torchmanifold.manifolds.linalg import (
     skew,
     sym,
 )
+from torchmanifold.manifolds.maps.steps import bounded_along
 
 __all__ = ["Stiefel"]
 
@@ -52,6 +53,7 @@ def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # Zimmermann & Hueper 2022, their beta = 1: a canonical geodesic with twice the
     # rotation of the columns, turned back once. Both factors are orthogonal, however long v is;
     # those of Edelman, Arias & Smith 1998, eq. (2.17), are not.
+    v = bounded_along(x, v)
     a = skew(x.mH @ v)
     y = maps.exp_thin(x, v + x @ a)
     return polish(y + y @ maps.expm1_skew(-a))

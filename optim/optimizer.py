@@ -232,7 +232,8 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             finite = is_finite(egrad)
             # Factorizations raise at NaN, for the whole batch.
             y, new = self.rule(manifold, x, where(finite, egrad, 0), state, **options)
-            for value in (y, *new.values()):
+            # What is finite in float32 may overflow the dtype of the weights.
+            for value in (y.to(stack.params[0].dtype), *new.values()):
                 finite = finite & is_finite(value)
         if group["nonfinite"] == "skip" and finite is not None:
             y = where(finite, y, x)

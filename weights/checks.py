@@ -26,8 +26,11 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
     """
     if not (x.is_floating_point() or x.is_complex()):
         raise TypeError(f"{name}: expected a floating point tensor, got {x.dtype}")
-    manifold.check_dtype(x.dtype)
-    manifold.check_shape(tuple(x.shape))
+    try:
+        manifold.check_dtype(x.dtype)
+        manifold.check_shape(tuple(x.shape))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
     if x.is_meta:  # no values yet: those that are loaded later are what they are
         return
     bad = int((~torch.isfinite(x)).sum())
@@ -44,16 +47,27 @@ def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
     says so.
 
     Raises:
+        TypeError: if the manifold has no points of that dtype.
         ValueError: if the projection overflows.
     """
     if x.is_meta:
         return x
-    point = manifold.project(x)
+    try:
+        point = manifold.project(x)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
     if not bool(torch.isfinite(point).all()):
         raise ValueError(
             f"{name}: the projection to {manifold!r} overflows {x.dtype}; scale the values, whose "
             f"largest is {float(x.abs().max()):.3g}"
         )
+    if point.numel():
+        residual = float(_residual(manifold, point))
+        if not residual <= _rounding(manifold, point):
+            raise ValueError(
+                f"{name}: {x.dtype} has too few digits for the nearest point of {manifold!r}; its "
+                f"residual is {residual:.3g}. Use a wider dtype, or other values"
+            )
     if x.numel() and not bool(x.any()) and _all_are_as_near(manifold, point):
         warnings.warn(
             f"{name} is zero, to which all points of {manifold!r} are equally near; it becomes the "
@@ -73,6 +87,23 @@ def _all_are_as_near(manifold: Manifold, point: Tensor) -> bool:
     return bool((torch.linalg.vector_norm(other) - size).abs() < 1e-2 * size)
 
 
+def _residual(manifold: Manifold, x: Tensor) -> Tensor:
+    """The worst residual; evaluated in float64, which not every device has."""
+    return manifold.residual(x.cpu() if x.device.type == "mps" else x).max()
+
+
+def _stated(manifold: Manifold, x: Tensor) -> float:
+    """The residual that the retraction states."""
+    stated = manifold.retraction_rule.residual
+    return stated(manifold, tuple(x.shape)) if stated is not None else 0.0
+
+
+def _rounding(manifold: Manifold, x: Tensor) -> float:
+    """What somebody's rounding may leave: in float64 that of float32, from which it may come."""
+    dtype = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float32
+    return min(_SLACK * manifold.tolerance(tuple(x.shape), dtype), 0.5)
+
+
 def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:
     """Refuse what is no point of the manifold, up to somebody's rounding or a stated residual.
 
@@ -89,14 +120,8 @@ def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) 
     check_tensor(manifold, name, x)
     if x.is_meta:
         return
-    # The residual is evaluated in float64, which not every device has.
-    value = x.cpu() if x.device.type == "mps" else x
-    residual = float(manifold.residual(value).max()) if x.numel() else 0.0
-    # Also in float64, to which weights are converted.
-    dtype = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float32
-    shape, stated = tuple(x.shape), manifold.retraction_rule.residual
-    allowed = max(allowed, stated(manifold, shape) if stated is not None else 0.0)
-    allowed += _SLACK * manifold.tolerance(shape, dtype)
+    residual = float(_residual(manifold, x)) if x.numel() else 0.0
+    allowed = max(allowed, _stated(manifold, x)) + _rounding(manifold, x)
     if not residual <= allowed:
         raise ValueError(
             f"{name} is not on {manifold!r}: its residual is {residual:.3g}, at most "

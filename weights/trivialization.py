@@ -70,7 +70,7 @@ class Trivialization(nn.Module):
         for what in ("shape", "dtype", "device"):
             old, new = getattr(self.base, what), getattr(x, what)
             if old != new:
-                raise ValueError(f"expected a point with {what} {old}, got {new}")
+                raise ValueError(f"the assigned value has {what} {new}; the weight has {old}")
         self.base.copy_(self._nearest(x))
         return torch.zeros_like(x, memory_format=torch.contiguous_format)
 
@@ -80,7 +80,13 @@ class Trivialization(nn.Module):
         check_point(self.manifold, "the assigned value", x)
         if x.is_meta:
             return torch.empty_like(x)
-        return nearest(self.manifold, "the assigned value", x)
+        point = nearest(self.manifold, "the assigned value", x)
+        if not bool(torch.isfinite(self.manifold.trivialize(point, torch.zeros_like(point))).all()):
+            raise ValueError(
+                f"the assigned value: {self.manifold!r} overflows {x.dtype} there; scale the "
+                f"values, whose largest is {float(x.abs().max()):.3g}"
+            )
+        return point
 
     def extra_repr(self) -> str:
         """The manifold and the shape of a point."""

@@ -16,6 +16,7 @@ from torchmanifold.manifolds.geometry.definite import (
     longest_step,
     quadratic,
     short_exp,
+    within,
 )
 from torchmanifold.manifolds.geometry.divergences import stein_divergence, thompson_distance
 from torchmanifold.manifolds.geometry.factors import aligned, horizontal, refuse_wide
@@ -155,4 +156,5 @@ __all__ = [
     "straight",
     "thompson_distance",
     "weingarten",
+    "within",
 ]

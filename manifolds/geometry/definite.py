@@ -28,6 +28,7 @@ __all__ = [
     "longest_step",
     "quadratic",
     "short_exp",
+    "within",
 ]
 
 
@@ -96,11 +97,19 @@ def short_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     A longer one is shortened to that length, on the device: its end would have a condition that
     no matrix of the dtype can hold.
     """
-    length, longest = M.norm(x, v.detach()), longest_step(x)
-    if not (reads_values(v) and everywhere(length <= longest)):
-        scale = torch.where(length > longest, longest / M.norm(x, v), 1.0)
-        v = v * scale[..., None, None]
-    return kept_definite(M.exp(x, v))
+    return kept_definite(M.exp(x, within(M, x, v, longest_step(x))))
+
+
+def within(M: Manifold, x: Tensor, v: Tensor, longest: float) -> Tensor:
+    """`v`, shortened on the device to the norm `longest` in the metric where it is longer."""
+    if reads_values(v) and everywhere(M.norm(x, v.detach()) <= longest):
+        return v
+    # Of what is divided by its largest entry the square does not overflow.
+    size = v.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
+    unit = v / size
+    length = M.norm(x, unit)[..., None, None]
+    far = ~(length <= longest / size)  # also what is not finite, and becomes NaN
+    return torch.where(far, unit * (longest / torch.where(far, length, 1.0)), v)
 
 
 def bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:

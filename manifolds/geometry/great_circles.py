@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds.linalg.scalars import cos_sinc
+from torchmanifold.manifolds.linalg import cos_sinc
 
 __all__ = [
     "circle_angle",

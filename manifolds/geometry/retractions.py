@@ -59,7 +59,8 @@ class NewtonSchulz(Retraction):
     further one squares it. The iteration would diverge from `e = 1.41` on, so a longer `v` than
     1/2 is shortened to that, on the device: in the norm `||v'v||_F^(1/2)`, which is at least `e`.
     A tangent vector of any length from a point of the manifold so leads to `||x'x - I||_2` of at
-    most 0.05 with one step, 0.0016 with two and, but for rounding, 2e-6 with three.
+    most 0.05 with one step, 0.0016 with two and, but for rounding, 2e-6 with three; step after
+    step it stays below 0.065, 0.0017 and 2e-6.
 
     With one step and `v` short this is the update of POGO (arXiv 2602.14656).
     """

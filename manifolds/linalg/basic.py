@@ -124,5 +124,11 @@ def gram_residual(x: Tensor) -> Tensor:
 
 def relative(defect: Tensor, x: Tensor) -> Tensor:
     """`||defect||_F / ||x||_F`, and `0 / 0 = 0`: the residual where points have a scale."""
-    size = frobenius(x.detach().to(torch.promote_types(x.dtype, torch.float64)))
-    return frobenius(defect) / torch.where(size > 0, size, torch.ones_like(size))
+    wide = x.detach().to(torch.promote_types(x.dtype, torch.float64))
+    if wide.numel() == 0:
+        return frobenius(defect)
+    # Divided by the largest entry first, so that no square over- or underflows.
+    largest = wide.abs().amax((-2, -1), keepdim=True)
+    largest = torch.where(largest > 0, largest, 1.0)
+    size = frobenius(wide / largest)
+    return frobenius(defect / largest) / torch.where(size > 0, size, 1.0)

@@ -17,7 +17,8 @@ def _taylor(t: Tensor, first: int, terms: int = 9) -> Tensor:
 
 
 def cos_sinc(t: Tensor) -> tuple[Tensor, Tensor]:
-    """`cos(r)` and `sin(r) / r` of `r = sqrt(t)`, for `t >= 0`."""
+    """`cos(r)` and `sin(r) / r` of `r = sqrt(t)`, for `t >= 0`, also where a square overflows."""
+    t = t.clamp_max(torch.finfo(t.dtype).max)
     small = t < 1
     # Each branch sees arguments of its own alone: no NaN enters a derivative.
     r = torch.where(small, 1.0, t).sqrt()

@@ -29,7 +29,7 @@ from torchmanifold.manifolds.linalg import (
     transposed,
     wide,
 )
-from torchmanifold.manifolds.maps.steps import is_long
+from torchmanifold.manifolds.maps.steps import bounded_along, bounded_turn, is_long
 
 __all__ = ["cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
 
@@ -225,6 +225,7 @@ def cayley_step(x: Tensor, z: Tensor) -> Tensor:
         tensor([[ 0.,  1.],
                 [-1.,  0.]])
     """
+    z = bounded_turn(z)
     if is_long(z):
         return cayley_step(wide(x), wide(z)).to(x.dtype)
     return _CayleyStep.apply(x, z)[0]
@@ -259,7 +260,8 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     with `W X = V`, which is never formed. The change is added to the point, because rounding
     the point itself in every step accumulates; a retraction ends in one Newton-Schulz step,
     which is left to the caller. On the CPU a long float32 step is computed in
-    float64; elsewhere it is accurate up to `||V||` of about 30.
+    float64. A step longer than 1000 (10^5 in float32) is shortened to that, and a float32
+    step elsewhere to 30.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -275,9 +277,14 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     Source: Wen and Yin, A feasible method for optimization with orthogonality constraints,
     Math. Program. 142 (2013), lemma 4, by the Woodbury identity.
     """
+    v = bounded_along(x, v)
     if is_long(v):
         # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
-        return cayley_thin(polish(wide(x)), wide(v)).to(x.dtype)
+        return _moved(polish(wide(x)), wide(v)).to(x.dtype)
+    return _moved(x, v)
+
+
+def _moved(x: Tensor, v: Tensor) -> Tensor:
     overlap = adjoint(x) @ v
     normal = v - x @ overlap
     t = skew(overlap) / 2 - adjoint(normal) @ normal / 4

@@ -35,7 +35,7 @@ from torchmanifold.manifolds.maps.scaling_squaring import (
     pull_back,
 )
 from torchmanifold.manifolds.maps.spectral import spectral
-from torchmanifold.manifolds.maps.steps import is_long
+from torchmanifold.manifolds.maps.steps import bounded_along, bounded_turn, is_long
 
 __all__ = ["exp_step", "exp_thin", "expm", "expm1", "expm1_skew", "expm_skew", "log_orthogonal"]
 
@@ -224,6 +224,7 @@ def exp_step(x: Tensor, z: Tensor) -> Tensor:
         tensor([[0., 1.],
                 [1., 0.]])
     """
+    z = bounded_turn(z)
     if reads_values(z):
         return _ExpStep.apply(x, z)[0]
     return x + x @ _expm1(skew(z), True)
@@ -277,9 +278,14 @@ def exp_thin(x: Tensor, v: Tensor) -> Tensor:
     Source: Edelman, Arias and Smith, The geometry of algorithms with orthogonality constraints,
     SIAM J. Matrix Anal. Appl. 20 (1998), corollary 2.2, without its QR decomposition.
     """
+    v = bounded_along(x, v)
     if is_long(v):
         # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
-        return exp_thin(polish(wide(x)), wide(v)).to(x.dtype)
+        return _thin(polish(wide(x)), wide(v)).to(x.dtype)
+    return _thin(x, v)
+
+
+def _thin(x: Tensor, v: Tensor) -> Tensor:
     p = x.shape[-1]
     overlap = adjoint(x) @ v
     normal = v - x @ overlap

@@ -26,7 +26,7 @@ from torchmanifold.manifolds.linalg import (
     wide,
 )
 from torchmanifold.manifolds.maps.lyapunov import solve_lyapunov
-from torchmanifold.manifolds.maps.steps import allowed_residual, is_short, largest_norm
+from torchmanifold.manifolds.maps.steps import allowed_residual, bounded, is_short, largest_norm
 
 __all__ = ["nearest_rotation", "polar", "polar_step"]
 
@@ -226,4 +226,5 @@ def polar_step(x: Tensor, v: Tensor) -> Tensor:
     Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
     example 4.1.3.
     """
+    v = bounded(v)
     return _PolarDerivative.apply(x + v, _polar_step_factors, x, v)[0]

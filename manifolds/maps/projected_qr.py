@@ -13,6 +13,7 @@ from torchmanifold.manifolds.linalg import (
     add_product,
     add_to_diagonal_,
     adjoint,
+    everywhere,
     eye_like,
     gram_excess,
     in_working_precision,
@@ -25,8 +26,8 @@ from torchmanifold.manifolds.linalg import (
     upper_product,
     wide,
 )
-from torchmanifold.manifolds.maps.qr import near_qr_change, refined_qr_change, up
-from torchmanifold.manifolds.maps.steps import is_short
+from torchmanifold.manifolds.maps.qr import near_qr_change, qr_step, refined_qr_change, up
+from torchmanifold.manifolds.maps.steps import bounded, is_short
 
 __all__ = ["projected_qr_step"]
 
@@ -57,6 +58,8 @@ def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         if is_short(excess):
             return _cholesky(y, excess)
     y = _moved(wide(x), wide(z))
+    if not reads_values(z):  # elsewhere a very long step does not come here
+        y = wide(x) + bounded(y - wide(x))
     q, inverse = _cholesky(y, gram_excess(y))
     if y.dtype == z.dtype:  # nothing was gained: a second pass
         q, second = _cholesky(q, gram_excess(q))
@@ -128,4 +131,6 @@ def projected_qr_step(x: Tensor, z: Tensor) -> Tensor:
     Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds (2008),
     examples 3.6.2 and 4.1.3.
     """
+    if reads_values(z) and not everywhere(torch.linalg.vector_norm(z.detach()) <= 1e3):
+        return qr_step(x, z - x @ sym(adjoint(x) @ z))  # which looks whether it is too long
     return _ProjectedQR.apply(x, z)[0]

@@ -21,7 +21,7 @@ from torchmanifold.manifolds.linalg import (
     upper_product,
     wide,
 )
-from torchmanifold.manifolds.maps.steps import allowed_residual, is_short, largest_norm
+from torchmanifold.manifolds.maps.steps import allowed_residual, bounded, is_short, largest_norm
 
 __all__ = ["near_qr_change", "qr", "qr_step", "refined_qr_change", "up"]
 
@@ -206,4 +206,5 @@ def qr_step(x: Tensor, v: Tensor) -> Tensor:
     example 4.1.3; Yamamoto et al., Roundoff error analysis of the CholeskyQR2 algorithm,
     ETNA 44 (2015).
     """
+    v = bounded(v)
     return _QRDerivative.apply(x + v, _qr_step_factors, x, v)[0]

@@ -248,8 +248,10 @@ def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -
         assert float((y - exact).norm(dim=(-2, -1)).amax()) <= 20 * EPS * p**0.5
     for step in (maps.cayley_thin, maps.exp_thin):
         y = maps.newton_schulz(step(x, v))
-        exact = maps.newton_schulz(step(x.double(), v.double()))
         assert float(gram_residual(y).amax()) <= 10 * EPS * p**0.5
+        if size > 1e3:  # in float64 it is shortened
+            continue
+        exact = maps.newton_schulz(step(x.double(), v.double()))
         assert float((y - exact).norm(dim=(-2, -1)).amax()) <= 1e-4 * p**0.5
 
 
