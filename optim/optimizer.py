@@ -232,8 +232,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             finite = is_finite(egrad)
             # Factorizations raise at NaN, for the whole batch.
             y, new = self.rule(manifold, x, where(finite, egrad, 0), state, **options)
-            # What is finite in float32 may overflow the dtype of the weights.
-            for value in (y.to(stack.params[0].dtype), *new.values()):
+            for value in (y.to(grads[0].dtype), *new.values()):  # which half precision may overflow
                 finite = finite & is_finite(value)
         if group["nonfinite"] == "skip" and finite is not None:
             y = where(finite, y, x)
