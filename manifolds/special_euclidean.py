@@ -32,6 +32,7 @@ from torchmanifold.manifolds.linalg import (
     skew,
     sym,
 )
+from torchmanifold.manifolds.maps.steps import bounded_turn
 
 __all__ = ["SpecialEuclidean"]
 
@@ -115,10 +116,13 @@ def _polar(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def _screw(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """`x exp(x^-1 v)`: the exponential of the group, of a matrix with a zero last row."""
     (r, p), (a, t) = _parts(x), _parts(v)
-    twist = _joined(skew(r.mT @ a), r.mT @ t, 0.0)
+    turn = skew(bounded_turn(r.mT @ a))
+    # Linear in the translation, whose size must cost no digits of the exponential.
+    size = t.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
+    twist = _joined(turn, r.mT @ (t / size), 0.0)
     _, moved = _parts(torch.linalg.matrix_exp(twist))
     assert GROUP_METRIC.exp is not None
-    return _joined(GROUP_METRIC.exp(M, r, a), p + r @ moved, 1.0)
+    return _joined(GROUP_METRIC.exp(M, r, a), p + r @ moved * size, 1.0)
 
 
 @dataclass(frozen=True)
