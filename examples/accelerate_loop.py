@@ -45,7 +45,7 @@ def batches(count: int) -> DataLoader:
 # What ``prepare`` returns wraps the optimizer, and hooks belong to the one inside: rebase before
 # ``prepare``. Coordinates have no part that is normal to a manifold, so that accelerate's own
 # clipping is right; weights under ``how="riemannian"`` are clipped by
-# :func:`torchmanifold.optim.clip_grad_norm_`, after ``accelerator.unscale_gradients()``.
+# :func:`torchmanifold.optim.clipping.clip_grad_norm_`, after ``accelerator.unscale_gradients()``.
 
 
 class Training:

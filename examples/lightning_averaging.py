@@ -7,8 +7,8 @@ This example needs ``lightning``: ``pip install "torchmanifold[training]"``.
 The mean of two rotations is no rotation, so that an exponential moving average of weights leaves
 the manifold. Lightning's ``WeightAveraging`` takes means of parameters. That is right for
 coordinates whose base never moves, and wrong for others and for constrained parameters.
-:func:`torchmanifold.average_` takes the mean of the weights and projects it. A callback of a few
-lines does so after every step.
+:func:`torchmanifold.weights.averaging.average_` takes the mean of the weights and projects it. A
+callback of a few lines does so after every step.
 
 The task: points and their images under an unknown rotation, with much noise. The last weight
 follows the noise of the last batches, the average is nearer to the truth, and both are rotations.
