@@ -234,8 +234,8 @@ def main(
 
 # %%
 # What ``python examples/transformer.py --grid --steps 300 --widths 32 96 --seeds 2`` gave on Python
-# 3.11: the held-out loss at the best of four rates, and that rate. Two seeds differ by at most 0.05,
-# those of AdamW at width 96 by 0.1.
+# 3.11: the held-out loss at the best of four rates, and that rate. Two seeds differ by up
+# to 0.05, but those of AdamW at width 96 by 0.1.
 #
 # ================ ============= ============ ============= ============
 # method           width 32      its rate     width 96      its rate
@@ -256,8 +256,8 @@ def main(
 #
 # The rate that is best at width 32 is the best at 96 too under muP, Muon, and the constraints but
 # for Muon on Stiefel, which loses 0.07 with it; AdamW loses 0.32. So the rule of scale is enough to
-# carry a rate from one width to another, and a constraint wants a reason of its own, such as a bound
-# on what a layer does to its input. A run of 300 steps on one text is no language model.
+# carry a rate from one width to another, and a constraint wants a reason of its own, such as a
+# bound on what a layer does to its input. A run of 300 steps on one text is no language model.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
