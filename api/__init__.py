@@ -75,7 +75,14 @@ from torchmanifold.manifolds import (
     stein_divergence,
     thompson_distance,
 )
-from torchmanifold.optim.solvers import argmin, minimize, stop
+from torchmanifold.optim.solvers import (
+    Equality,
+    Inequality,
+    argmin,
+    least_squares,
+    minimize,
+    stop,
+)
 from torchmanifold.weights import (
     Report,
     Trivialization,
@@ -107,6 +114,7 @@ __all__ = [
     "Correlation",
     "DoublyStochastic",
     "Elliptope",
+    "Equality",
     "Euclidean",
     "EuclideanCholesky",
     "EuclideanMetric",
@@ -116,6 +124,7 @@ __all__ = [
     "Flattened",
     "Grassmann",
     "Hyperbolic",
+    "Inequality",
     "LogCholesky",
     "LogEuclidean",
     "Lorentz",
@@ -162,6 +171,7 @@ __all__ = [
     "compare",
     "constrain",
     "is_constrained",
+    "least_squares",
     "manifold_of",
     "manifolds",
     "maps",

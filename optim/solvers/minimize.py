@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
+from torchmanifold.optim.solvers.constraints import augmented_lagrangian
 from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.loop import Run, first_state, run
@@ -50,6 +51,7 @@ def minimize(
     jac: Callable[..., Any] | bool | None = None,
     hessp: Callable[..., Any] | str | None = None,
     precondition: Callable[..., Any] | None = None,
+    constraints: Any = (),
     tol: float | None = None,
     stop: Criterion | None = None,
     callback: Callable[[Info], Any] | None = None,
@@ -80,6 +82,9 @@ def minimize(
             by default autograd, and differences with `jac`.
         precondition: `precondition(x, u)`, a linear, symmetric, positive approximation of the
             inverse of the Hessian on tangent vectors `u` at `x`, for the trust region.
+        constraints: `Equality(h)` and `Inequality(g)` beside the manifold, one or several, of one
+            problem; an augmented Lagrangian over the method. The result is a `ConstrainedResult`
+            with multipliers, violation and KKT residual.
         tol: stops where the norm of the Riemannian gradient is at most this; 1e-6 by default,
             unless a criterion of `stop` means convergence.
         stop: further criteria, joined by `|` and `&`; by default a limit on iterations.
@@ -107,6 +112,16 @@ def minimize(
         >>> result.success, abs(result.fun) < 1e-9
         (True, True)
     """
+    if constraints:
+        if jac is not None or hessp is not None or state is not None:
+            raise ValueError(
+                "constraints: derivatives come from autograd, and a run begins anew; leave out "
+                "jac, hessp and state"
+            )
+        return augmented_lagrangian(
+            minimize, fun, x0, tuple(args), constraints, tol, manifold=manifold, method=method,
+            precondition=precondition, stop=stop, callback=callback, record=record, options=options,
+        )  # fmt: skip
     default = "lbfgs" if jac is not None and hessp is None else "trust-region"
     chosen = chosen_method(method, options, METHODS, default)
     objective, x0 = objective_of(fun, x0, manifold, tuple(args), jac, hessp, chosen.order)

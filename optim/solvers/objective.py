@@ -65,6 +65,8 @@ class Objective:
         jac: the Euclidean gradient, `(x, *args)`; by default autograd. True: `fun` gives both.
         hessp: the Euclidean Hessian along `v`, `(x, v, *args)`; by default autograd.
         order: the derivatives that the method asks for: 0, 1 or 2.
+        residuals: `(x, *args)` to `(*problems, m)`, where `fun` is half the sum of their squares:
+            Hessian-vector products are then those of Gauss and Newton, `J'J v`.
     """
 
     fun: Callable[..., Any]
@@ -73,6 +75,7 @@ class Objective:
     jac: Callable[..., Any] | bool | None = None
     hessp: Callable[..., Any] | str | None = None
     order: int = 1
+    residuals: Callable[..., Tensor] | None = None
     counts: Counts = field(default_factory=Counts)
 
     # -- how derivatives are found ----------------------------------------------------------------
@@ -80,6 +83,8 @@ class Objective:
     @property
     def curvature(self) -> str:
         """How Hessian-vector products are found, in words."""
+        if self.residuals is not None:
+            return "autograd, of Gauss and Newton"
         if self.differences:
             return "differences of gradients"
         source = "hessp" if callable(self.hessp) else "autograd"
@@ -121,8 +126,12 @@ class Objective:
             return Point(x, rows.scalar(f), space.frames(x), egrad=egrad)
         with torch.enable_grad():
             roots = tuple(leaf.detach().requires_grad_() for leaf in x)
-            f = self.fun(space.give_out(roots), *self.args)
-        return Point(x, rows.scalar(f.detach()), space.frames(x), graph=(roots, f))
+            if self.residuals is None:
+                r, f = None, self.fun(space.give_out(roots), *self.args)
+            else:
+                r = self.residuals(space.give_out(roots), *self.args)
+                f = r.square().sum(-1) / 2
+        return Point(x, rows.scalar(f.detach()), space.frames(x), graph=(roots, f, r))
 
     def gradient(self, point: Point) -> Point:
         """The point, with its gradient."""
@@ -132,18 +141,24 @@ class Objective:
         if callable(self.jac):
             point.egrad = self.space.take_in(self.jac(self.space.give_out(point.x), *self.args))
         elif self.jac is None:
-            roots, f = point.graph
+            roots, f, r = point.graph
             with torch.enable_grad():
                 total = f.sum() if f.ndim else f
                 # A value without a graph does not depend on the point.
                 slopes = (
                     torch.autograd.grad(
-                        total, roots, create_graph=self._twice, materialize_grads=True
+                        total,
+                        roots,
+                        create_graph=self._twice,
+                        retain_graph=self._twice or r is not None,
+                        materialize_grads=True,
                     )
                     if f.requires_grad
                     else tuple(map(torch.zeros_like, roots))
                 )
             point.graph = (roots, slopes) if self._twice else None
+            if r is not None:
+                point.graph = (roots, *_adjoint(r, roots))
             point.egrad = tuple(slope.detach() for slope in slopes)
         c = self.space.vector(
             tuple(F.gradient(g) for F, g in zip(point.frames, point.egrad, strict=True))
@@ -153,7 +168,7 @@ class Objective:
 
     @property
     def _twice(self) -> bool:
-        return self.order == 2 and self.hessp is None
+        return self.order == 2 and self.hessp is None and self.residuals is None
 
     def measure(self, point: Point) -> Scalar:
         """The norm of the Euclidean gradient, of which rounding takes `eps`."""
@@ -176,16 +191,19 @@ class Objective:
         if self.differences:
             return self._difference(point, c)
         u = tuple(F.up(part) for F, part in zip(point.frames, parts, strict=True))
+        if self.residuals is not None:
+            found = zip(point.frames, self._gauss_newton(point, u), strict=True)
+            return space.vector(tuple(F.gradient(g) for F, g in found))
         ehess = self._euclidean(point, u)
         bent = self._bent(point, parts) if self.bends else (None,) * len(parts)
-        found = []
+        bends = []
         for i, F in enumerate(point.frames):
             bend = bent[i]
             if bend is None:
-                found.append(F.hessian(point.egrad[i], ehess[i], u[i]))
+                bends.append(F.hessian(point.egrad[i], ehess[i], u[i]))
             else:
-                found.append(F.gradient(ehess[i]) + bend)
-        return space.vector(tuple(found))
+                bends.append(F.gradient(ehess[i]) + bend)
+        return space.vector(tuple(bends))
 
     def _euclidean(self, point: Point, u: Leaves) -> Leaves:
         space = self.space
@@ -200,6 +218,16 @@ class Objective:
         return torch.autograd.grad(
             outputs, roots, vectors, retain_graph=True, materialize_grads=True
         )
+
+    def _gauss_newton(self, point: Point, u: Leaves) -> Leaves:
+        """`J'J u`: the derivative of `J'w` by `w` along `u` is `J u`."""
+        roots, r, w, adjoint = point.graph
+        pairs = [(g, v) for g, v in zip(adjoint, u, strict=True) if g.requires_grad]
+        if not pairs:
+            return tuple(map(torch.zeros_like, u))
+        outputs, vectors = zip(*pairs, strict=True)
+        (moved,) = torch.autograd.grad(outputs, w, vectors, retain_graph=True)
+        return torch.autograd.grad(r, roots, moved, retain_graph=True, materialize_grads=True)
 
     def _bent(self, point: Point, c: Leaves) -> list[Tensor | None]:
         # The second derivative of <egrad, R(x, B c)> at c = 0, what a retraction adds to the
@@ -275,3 +303,11 @@ class Objective:
             for argument in self.args
             if problems
         )
+
+
+def _adjoint(r: Tensor, roots: Leaves) -> tuple[Tensor, Tensor, Leaves]:
+    """The residuals, a vector `w` of zeros, and `J'w` with its graph."""
+    with torch.enable_grad():
+        w = torch.zeros_like(r, requires_grad=True)
+        adjoint = torch.autograd.grad(r, roots, w, create_graph=True, materialize_grads=True)
+    return r, w, adjoint

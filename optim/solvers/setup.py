@@ -183,7 +183,7 @@ def first_point(objective: Objective, x0: Any) -> Point:
     if objective.order == 0:
         return point
     if objective.jac is None:
-        roots, f = point.graph
+        roots, f, _ = point.graph
         found: tuple[Any, ...] = ()
         if f.requires_grad:
             with torch.enable_grad():

@@ -1,0 +1,142 @@
+"""The face of the solver for sums of squares, in the habits of scipy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmanifold.optim.solvers.levenberg_marquardt import LevenbergMarquardt
+from torchmanifold.optim.solvers.loop import Run, first_state, run
+from torchmanifold.optim.solvers.result import Result
+from torchmanifold.optim.solvers.saved import SolverState
+from torchmanifold.optim.solvers.setup import (
+    chosen_method,
+    criteria_of,
+    first_point,
+    objective_of,
+)
+from torchmanifold.optim.solvers.stop import Criterion
+from torchmanifold.optim.solvers.summary import result_of
+from torchmanifold.optim.solvers.trust_region import TrustRegion
+from torchmanifold.optim.solvers.watch import Info, recorder, watcher
+
+__all__ = ["LeastSquaresResult", "least_squares"]
+
+METHODS: dict[str, type[Any]] = {"lm": LevenbergMarquardt, "trust-region": TrustRegion}
+
+
+@dataclass(frozen=True)
+class LeastSquaresResult(Result):
+    """What was found: a `Result` whose `fun` is the cost, and the residuals.
+
+    Args:
+        residuals: `fun(x)` at the solution.
+    """
+
+    residuals: Any = field(default=None, repr=False)
+
+    @property
+    def cost(self) -> Any:
+        """Half the sum of the squares of the residuals, as scipy calls it."""
+        return self.fun
+
+
+@torch.no_grad()
+def least_squares(
+    fun: Callable[..., Tensor],
+    x0: Any,
+    manifold: Any = None,
+    method: str | LevenbergMarquardt | TrustRegion = "lm",
+    *,
+    args: Sequence[Any] = (),
+    tol: float | None = None,
+    stop: Criterion | None = None,
+    callback: Callable[[Info], Any] | None = None,
+    record: Sequence[str | Callable[..., Any]] = ("fun", "gradient_norm"),
+    options: Mapping[str, Any] | None = None,
+    state: Any = None,
+) -> LeastSquaresResult:
+    r"""Minimize half the sum of the squares of residuals of a point on a manifold.
+
+    `1/2 sum_i r_i(x)^2` by damped Gauss-Newton steps. The Jacobian is never formed: its products,
+    and those of its transpose, are passes of autograd through `fun`.
+
+    The shape of `fun(x0)` says what a problem is: `(m,)` is one problem with `m` residuals,
+    `(*problems, m)` are independent problems in the first dimensions of every tensor of `x0`.
+
+    Args:
+        fun: `fun(x, *args)`, from a point to the residuals of each problem.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them.
+        manifold: where it lies, as `minimize` takes it. By default Euclidean space.
+        method: `"lm"`, Levenberg-Marquardt; `"trust-region"`, which takes Gauss-Newton steps
+            within a ball; or a value as `LevenbergMarquardt(damping=1e-2)`.
+        args: further arguments of `fun`.
+        tol: stops where the norm of the Riemannian gradient is at most this; 1e-6 by default.
+        stop: further criteria, joined by `|` and `&`.
+        callback: called with an `Info` after each iteration; where it returns true, a solver stops.
+        record: what goes into `result.history`.
+        options: fields of the method.
+        state: `result.state` of an earlier run with the same arguments, which is continued.
+
+    Returns:
+        A `LeastSquaresResult`.
+
+    Raises:
+        ValueError: if `fun(x0)` is a number, not finite or not of the problems' shape, or for what
+            `minimize` refuses.
+        TypeError: if `x0` or the residuals are no floating point tensors.
+
+    Example:
+        >>> import torch, torchmanifold as tm
+        >>> a = torch.randn(9, 3, dtype=torch.float64)
+        >>> r = tm.SpecialOrthogonal().random(3, 3, dtype=torch.float64)
+        >>> x0 = torch.eye(3, dtype=torch.float64)
+        >>> found = tm.least_squares(
+        ...     lambda x: (a @ x - a @ r).flatten(), x0, tm.SpecialOrthogonal(), tol=1e-9
+        ... )
+        >>> found.cost < 1e-18 or not torch.allclose(found.x, r)
+        True
+
+    Source: named by each method.
+    """
+    args = tuple(args)
+
+    def cost(x: Any, *args: Any) -> Tensor:
+        r = fun(x, *args)
+        if not isinstance(r, Tensor) or r.ndim == 0 or not r.is_floating_point():
+            found = tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__
+            raise ValueError(
+                "fun: residuals are a real tensor of shape (m,), or (*problems, m); got "
+                f"{found}; use .flatten() for one problem"
+            )
+        return r.square().sum(-1) / 2
+
+    chosen = chosen_method(method, options, METHODS, "lm")
+    objective, x0 = objective_of(cost, x0, manifold, args, None, None, chosen.order)
+    objective = dataclasses.replace(objective, residuals=fun)
+    criteria = criteria_of(tol, stop, chosen.order)
+    if state is None:
+        point = first_point(objective, x0)
+        begun = Run(first_state(chosen, objective, point))
+    else:
+        saved = state if isinstance(state, SolverState) else SolverState.from_dict(state)
+        begun = saved.restored(chosen, objective)
+        point = objective.evaluate(begun.state.x)
+        objective.counts.nfev, objective.counts.njev, objective.counts.nhev = begun.counts
+    ended = run(
+        chosen,
+        objective,
+        begun,
+        point,
+        criteria,
+        watch=watcher(callback),
+        record=recorder(record),
+    )
+    found = result_of(objective, chosen, ended, criteria)
+    fields = {f.name: getattr(found, f.name) for f in dataclasses.fields(Result)}
+    return LeastSquaresResult(**fields, residuals=fun(found.x, *args))
