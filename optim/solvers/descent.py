@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.optim.solvers.method import Context
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Rows, Scalar
 from torchmanifold.optim.solvers.state import FAILED, PRECISION, RUNNING, State
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.optim.solvers.descent import Descent, Line
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Many, Rows, Scalar
 
 __all__ = ["LBFGS"]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.optim.solvers.method import Context
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Scalar
 from torchmanifold.optim.solvers.state import PRECISION, RUNNING, State
 from torchmanifold.optim.solvers.truncated_cg import truncated_cg

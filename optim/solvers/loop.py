@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.optim.solvers.method import Context, Method
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Many, Scalar, tree_map
 from torchmanifold.optim.solvers.state import PRECISION, RUNNING, Best, State
 from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Progress

@@ -15,7 +15,8 @@ from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.loop import Run, first_state, run
 from torchmanifold.optim.solvers.method import Method
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
 from torchmanifold.optim.solvers.saved import SolverState
 from torchmanifold.optim.solvers.setup import (

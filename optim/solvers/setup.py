@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import Euclidean, Manifold
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.space import Space, leaves_of, manifolds_of, structure_like
 from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations
 

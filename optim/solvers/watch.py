@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from torchmanifold.optim.solvers.objective import Objective, Point
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Scalar
 from torchmanifold.optim.solvers.state import State
 
