@@ -9,11 +9,16 @@ from torchmanifold.optim.compare.task import Task
 
 TINY = {"length": 4, "recall": 2, "hidden": 6, "batch": 4}
 POINTS = {name: problem for name, problem in PROBLEMS.items() if not problem.is_network}
+# One problem for each kind of point: its manifold, and how many axes it has.
+KINDS = {
+    (repr(problem.manifold), getattr(problem.probe.initial, "ndim", None)): name
+    for name, problem in reversed({**POINTS, "digits-rnn": PROBLEMS["digits-rnn"]}.items())
+}
 PAIRS = [
     (name, method)
-    for name, problem in {**POINTS, "digits-rnn": PROBLEMS["digits-rnn"]}.items()
+    for name in KINDS.values()
     for method in METHODS
-    if METHODS[method].works_on(problem)
+    if METHODS[method].works_on(PROBLEMS[name])
 ]
 
 

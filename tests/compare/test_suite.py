@@ -3,8 +3,12 @@
 import networkx
 import numpy as np
 import pytest
+import scipy
+from scipy.spatial.distance import pdist
+from sklearn.datasets import load_wine
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from torchmanifold.optim.compare import PROBLEMS
+from torchmanifold.optim.compare import PROBLEMS, Run, perform
 
 
 def given(name):
@@ -50,3 +54,68 @@ def test_the_nearest_correlation_matrix_fulfils_the_conditions_of_a_convex_probl
     assert np.abs(slack @ y).max() < 1e-12
     assert least_eigenvalue(slack) > -1e-12
     assert least_eigenvalue(a) < -0.3  # so that there is something to do
+
+
+def test_discriminants_against_scikit_learn():
+    probe, (between, within, x) = given("discriminant")
+    values = scipy.linalg.eigh(between, within, eigvals_only=True)
+    assert probe.exact == pytest.approx(-values[-2:].mean(), rel=1e-12)
+    wines = load_wine()
+    fitted = LinearDiscriminantAnalysis(solver="eigen").fit(wines.data, wines.target)
+    share = values[::-1][:2] / values[-2:].sum()
+    assert fitted.explained_variance_ratio_[:2] == pytest.approx(share, rel=1e-8)
+    # The same plane, in the units of the data.
+    plane = fitted.scalings_[:, :2] * wines.data.std(0)[:, None]
+    assert np.sin(scipy.linalg.subspace_angles(plane, x)).max() < 1e-6
+
+
+def test_phase_retrieval_determines_the_vector_but_for_its_phase():
+    probe, (rows, intensities, x) = given("phase-retrieval")
+    assert np.abs(rows @ x) ** 2 == pytest.approx(intensities)
+    # Where the quadratic forms |a_k' v|^2 of Hermitian matrices are independent, x x' is unique.
+    forms = np.einsum("ki,kj->kij", rows.conj(), rows).reshape(len(rows), -1)
+    assert np.linalg.matrix_rank(forms) == min(len(rows), len(x) ** 2)
+    turned = probe.solution * np.exp(0.7j)
+    assert float(probe.loss(turned, *probe.data)) < 1e-28
+
+
+def test_no_plane_rotation_makes_the_matrices_more_diagonal():
+    probe, (matrices, x) = given("joint-diagonal")
+
+    def cost(x):
+        turned = x.T @ matrices @ x
+        return (turned**2).sum() - (np.diagonal(turned, axis1=1, axis2=2) ** 2).sum()
+
+    assert cost(x) / len(matrices) == pytest.approx(probe.exact, rel=1e-12)
+    for i, j in zip(*np.triu_indices(len(x), 1), strict=True):
+        for angle in np.linspace(-np.pi / 4, np.pi / 4, 40):
+            turn = np.eye(len(x))
+            turn[[i, j], [i, j]], turn[i, j] = np.cos(angle), np.sin(angle)
+            turn[j, i] = -turn[i, j]
+            assert cost(x @ turn) >= cost(x)
+
+
+def test_sparse_components_have_more_small_entries_than_principal_ones():
+    _, (correlation, x) = given("sparse-pca")
+    _, vectors = np.linalg.eigh(correlation)
+    small = [(np.abs(v) < 0.1).sum() for v in (x, vectors[:, -3:])]
+    assert small[0] > 2 * small[1]
+    assert (x * (correlation @ x)).sum() > 0.9 * np.linalg.eigvalsh(correlation)[-3:].sum()
+
+
+def test_the_energy_of_the_icosahedron():
+    probe, (x,) = given("thomson")
+    assert (1 / pdist(x)).sum() == pytest.approx(49.165253058, abs=1e-8)  # as published
+    lengths, counts = np.unique(pdist(x).round(9), return_counts=True)
+    assert list(counts) == [30, 30, 6] and lengths[-1] == 2
+    assert probe.exact == pytest.approx((1 / pdist(x)).mean(), rel=1e-14)
+
+
+NOT_CONVEX = ("joint-diagonal", "phase-retrieval", "rotation-sync", "sparse-pca", "thomson")
+
+
+@pytest.mark.parametrize("name", NOT_CONVEX)
+def test_other_random_points_lead_to_the_same_cost(name):
+    for seed in (1, 2):
+        end = perform(Run(name, "trust-region", (), seed, 100, "float64"))[-1]
+        assert abs(end["gap"]) < 1e-12, seed

@@ -8,13 +8,18 @@ from torchmanifold.optim.compare.problems.brockett import brockett
 from torchmanifold.optim.compare.problems.completion import completion
 from torchmanifold.optim.compare.problems.copying import copying
 from torchmanifold.optim.compare.problems.digits_rnn import digits_rnn
+from torchmanifold.optim.compare.problems.discriminant import discriminant
+from torchmanifold.optim.compare.problems.joint_diagonal import joint_diagonal
 from torchmanifold.optim.compare.problems.max_cut import max_cut
 from torchmanifold.optim.compare.problems.nearest_correlation import nearest_correlation
 from torchmanifold.optim.compare.problems.pca import pca
+from torchmanifold.optim.compare.problems.phase_retrieval import phase_retrieval
 from torchmanifold.optim.compare.problems.pixels import pixels
 from torchmanifold.optim.compare.problems.procrustes import procrustes
 from torchmanifold.optim.compare.problems.rotation_sync import rotation_sync
+from torchmanifold.optim.compare.problems.sparse_pca import sparse_pca
 from torchmanifold.optim.compare.problems.spd_mean import spd_mean
+from torchmanifold.optim.compare.problems.thomson import thomson
 
 __all__ = ["PROBLEMS"]
 
@@ -22,7 +27,8 @@ PROBLEMS: Mapping[str, Problem] = {
     problem.name: problem
     for problem in (
         *(pca, brockett, procrustes, spd_mean, completion, digits_rnn),
-        *(max_cut, rotation_sync, nearest_correlation),
+        *(max_cut, rotation_sync, nearest_correlation, discriminant, phase_retrieval),
+        *(joint_diagonal, sparse_pca, thomson),
         *(copying, adding, pixels),
     )
 }
