@@ -35,7 +35,7 @@ def _data() -> tuple[Tensor, Tensor, Tensor, float]:
     values, vectors = np.linalg.eigh(inverse @ between @ inverse.T)
     basis, _ = np.linalg.qr(inverse.T @ vectors[:, -DISCRIMINANTS:])
     cost = -float(values[-DISCRIMINANTS:].sum()) / DISCRIMINANTS
-    return *(torch.from_numpy(a) for a in (between, within, basis)), cost
+    return torch.from_numpy(between), torch.from_numpy(within), torch.from_numpy(basis), cost
 
 
 @problem(
