@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -92,9 +94,13 @@ def skew_norm_bound(a: Tensor, square: Tensor) -> float:
     if not a.numel():
         return 0.0
     n, multiplicity = a.shape[-1], 1 if a.is_complex() else 2
-    mean = trace(square).real / -n
-    variance = (frobenius(square) ** 2 / n - mean**2).clamp_min(0)
-    bound = mean + (variance * max(n / multiplicity - 1, 0)).sqrt()
+    rest = max(n / multiplicity - 1, 0)
+    mean, norm = trace(square).real / -n, frobenius(square)
+    if mean.numel() == 1:  # ten operations on one number, which tensors make slowly
+        m, s = float(mean), float(norm)
+        largest = m + math.sqrt(max(s * s / n - m * m, 0) * rest)
+        return math.sqrt(largest) if math.isfinite(largest) else 0.0
+    bound = mean + ((norm**2 / n - mean**2).clamp_min(0) * rest).sqrt()
     return largest_finite(bound) ** 0.5
 
 
