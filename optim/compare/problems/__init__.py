@@ -15,6 +15,7 @@ from torchmanifold.optim.compare.problems.nearest_correlation import nearest_cor
 from torchmanifold.optim.compare.problems.pca import pca
 from torchmanifold.optim.compare.problems.phase_retrieval import phase_retrieval
 from torchmanifold.optim.compare.problems.pixels import pixels
+from torchmanifold.optim.compare.problems.pose_graph import pose_graph
 from torchmanifold.optim.compare.problems.procrustes import procrustes
 from torchmanifold.optim.compare.problems.rotation_sync import rotation_sync
 from torchmanifold.optim.compare.problems.sparse_pca import sparse_pca
@@ -28,7 +29,7 @@ PROBLEMS: Mapping[str, Problem] = {
     for problem in (
         *(pca, brockett, procrustes, spd_mean, completion, digits_rnn),
         *(max_cut, rotation_sync, nearest_correlation, discriminant, phase_retrieval),
-        *(joint_diagonal, sparse_pca, thomson),
+        *(joint_diagonal, sparse_pca, thomson, pose_graph),
         *(copying, adding, pixels),
     )
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["aligned"]
+__all__ = ["aligned", "nearest_rotations"]
 
 
-def _nearest(blocks: np.ndarray) -> np.ndarray:
+def nearest_rotations(blocks: np.ndarray) -> np.ndarray:
     """The nearest rotation of each block, by the singular value decomposition (Kabsch)."""
     u, _, vh = np.linalg.svd(blocks)
     u[..., -1] *= np.sign(np.linalg.det(u @ vh))[..., None]
@@ -35,12 +35,12 @@ def aligned(cost: np.ndarray, d: int, sweeps: int = 20000) -> np.ndarray:
     x = vectors[:, :d].reshape(-1, d, d)
     if np.linalg.det(x).sum() < 0:
         x[..., -1] *= -1
-    x = _nearest(x)
+    x = nearest_rotations(x)
     # Diagonally dominant, so that the linear bound of the cost holds and no sweep increases it.
     shift = np.abs(cost).sum(1).reshape(-1, d).max(1)[:, None, None]
     for _ in range(sweeps):
         before = x
-        x = _nearest(shift * x - (cost @ x.reshape(-1, d)).reshape(x.shape))
+        x = nearest_rotations(shift * x - (cost @ x.reshape(-1, d)).reshape(x.shape))
         if np.abs(x - before).max() < 1e-15:
             break
     return x
