@@ -64,8 +64,8 @@ def test_sgd_rebased_every_step_is_riemannian_sgd(manifold, shape, settings):
     rounding = 1e-10 if isinstance(manifold.metric, tm.BuresWasserstein) else 1e-12
     scale = riemannian.abs().max()
     assert (rebased - riemannian).abs().max() <= rounding * scale
-    # It is not the square of two optimizers that stand still.
-    assert (riemannian[-1] - riemannian[0]).abs().max() > 1e-4
+    # It is not the square of two optimizers that stand still, but on a set of isolated points.
+    assert manifold.dim(shape) == 0 or (riemannian[-1] - riemannian[0]).abs().max() > 1e-4
 
 
 def test_rebase_by_hand_is_rebase_every():
