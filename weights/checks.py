@@ -16,6 +16,8 @@ __all__ = ["check_point", "check_tensor", "nearest"]
 # other people's orthogonalizations leave in float32 is let in, another matrix is not.
 _SLACK = 100
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
     """Refuse what can be no point of the manifold: no real or complex numbers, NaN, a wrong shape.
@@ -62,8 +64,9 @@ def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
             f"largest is {float(x.abs().max()):.3g}"
         )
     if point.numel():
-        residual = float(_residual(manifold, point))
-        if not residual <= _rounding(manifold, point):
+        residual, half = float(_residual(manifold, point)), x.dtype in _HALF
+        own = manifold.tolerance(tuple(x.shape), x.dtype)
+        if not residual <= (own if half else _rounding(manifold, point)):
             raise ValueError(
                 f"{name}: {x.dtype} has too few digits for the nearest point of {manifold!r}; its "
                 f"residual is {residual:.3g}. Use a wider dtype, or other values"
@@ -100,7 +103,7 @@ def _stated(manifold: Manifold, x: Tensor) -> float:
 
 def _rounding(manifold: Manifold, x: Tensor) -> float:
     """What somebody's rounding may leave: in float64 that of float32, from which it may come."""
-    dtype = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float32
+    dtype = x.dtype if x.dtype in _HALF else torch.float32
     return min(_SLACK * manifold.tolerance(tuple(x.shape), dtype), 0.5)
 
 

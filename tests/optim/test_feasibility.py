@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from cases import label, variants
+from cases import CASES, label, variants
 from torch import nn
 
 import torchmanifold as tm
@@ -92,6 +92,39 @@ def test_ten_thousand_steps(manifold, shape):
 def test_a_hundred_thousand_steps(manifold, shape):
     x = wander(manifold, shape, SIZES, 100_000)
     assert manifold.residual(x).max() <= bound(x, manifold)
+
+
+def descend(manifold, shape, make, weights, steps):
+    """Weights after noisy steps towards points of their own; the largest residual on the way.
+
+    Each is pulled back, so that they stay where float32 has digits, also in unbounded spaces.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = manifold.random((weights, *shape), generator=generator)
+    target = manifold.random((weights, *shape), generator=generator)
+    weight = tm.place_(nn.Parameter(x), manifold)
+    optimizer = make([weight], lr=0.01)
+    noise = torch.randn(251, weights, *shape, generator=generator)
+    worst = 0.0
+    for step in range(steps):
+        weight.grad = weight.detach() - target + noise[step % 251]
+        optimizer.step()
+        if step % 1000 == 999:
+            worst = max(worst, float(manifold.residual(weight.detach()).max()))
+            assert torch.isfinite(weight).all()
+    return worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.manifold))
+@pytest.mark.parametrize(
+    "make", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam, tm.optim.RiemannianRMSprop]
+)
+def test_two_hundred_thousand_steps(case, make):
+    """Ten thousand of twenty weights on every manifold, with its defaults, in float32."""
+    shape = case.shapes[0]
+    worst = descend(case.manifold, shape, make, weights=20, steps=10_000)
+    assert worst <= case.manifold.tolerance(shape, torch.float32)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
