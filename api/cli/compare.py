@@ -42,7 +42,8 @@ MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10*
     default="quick",
     show_default=True,
     help="quick: the main methods, float32, 3 seeds. full: all methods, float32 and "
-    "float64. Or one of the problem's own, see: torchmanifold list.",
+    "float64. suite: descent and solvers on the field's problems, float64. Or one of the "
+    "problem's own, see: torchmanifold list.",
 )
 @click.option("--problem", "problems", multiple=True, metavar="NAME", help="As the argument.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Repeat for several.")

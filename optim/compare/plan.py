@@ -241,6 +241,11 @@ def with_preset(problem: Problem, preset: Mapping[str, Any]) -> Problem:
 
 
 _POINTS = ("pca", "brockett", "procrustes", "spd-mean", "completion", "digits-rnn")
+_SUITE = (
+    *("max-cut", "rotation-sync", "nearest-correlation", "discriminant", "phase-retrieval"),
+    *("joint-diagonal", "sparse-pca", "thomson", "gaussian-mixture", "tree-embedding"),
+    *("pose-graph",),
+)
 
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset(
@@ -258,6 +263,23 @@ PRESETS: Mapping[str, Preset] = {
             "geotorch-adam",
             "unconstrained-adam",
         ),
+    ),
+    "suite": Preset(
+        problems=(*_POINTS[:-1], *_SUITE),
+        methods=(
+            "riemannian-sgd",
+            "riemannian-adam",
+            "exp-every10-adam",
+            "projection-every10-adam",
+            "geotorch-adam",
+            "trust-region",
+            "lbfgs",
+            "cg",
+            "barzilai-borwein",
+            "gradient-descent",
+        ),
+        dtypes=("float64",),
+        steps=500,
     ),
     "full": Preset(
         problems=_POINTS,

@@ -117,7 +117,7 @@ BAD = [
     (["--lr", "1e7"], "--lr must be at most 1e6"),
     (["--grid", "momentum"], "'momentum' is not NAME=VALUES"),
     (["--grid", "beta=0.1"], "no method here has a hyperparameter 'beta'"),
-    (["--preset", "quik"], "'quik' is not one of 'quick', 'full'"),
+    (["--preset", "quik"], "'quik' is not one of 'quick', 'suite', 'full'"),
     (["--device", "tpu"], "'tpu' is not one of"),
     (["--dtype", "float16"], "'float16' is not one of"),
     (["--engine", "spark"], "engine must be one of local, dask, slurm; got 'spark'"),

@@ -19,6 +19,8 @@ PAIRS = [
     for name in KINDS.values()
     for method in METHODS
     if METHODS[method].works_on(PROBLEMS[name])
+    # Rebasing asks for nothing that depends on the kind of point.
+    if "-every" not in method or name in ("pca", "spd-mean", "completion", "digits-rnn")
 ]
 
 

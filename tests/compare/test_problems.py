@@ -8,6 +8,7 @@ import scipy
 import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from torch.utils._pytree import tree_map
 
 from torchmanifold.optim.compare import PROBLEMS, Run, perform
 from torchmanifold.optim.compare.task import Task
@@ -49,7 +50,7 @@ def test_no_point_nearby_is_better(name):
     M, given = PROBLEMS[name].manifold, instance(name)
     for seed in range(5):
         v = M.random_tangent(given.solution, generator=torch.Generator().manual_seed(seed))
-        near = M.retract(given.solution, 0.01 * v)
+        near = M.retract(given.solution, tree_map(lambda part: 0.01 * part, v))
         assert given.loss(near, *given.data) >= given.exact - 1e-14
 
 
@@ -120,8 +121,8 @@ def test_first_points_lie_on_the_manifold_and_follow_the_seed(name):
 
     def first(seed, dtype=problem.dtypes[-1]):
         task = Task(problem, seed, dtype, "cpu")
-        (weight,) = task.weights
-        return task.model.get_parameter(weight).detach(), task.measure()["residual"]
+        weights = [task.model.get_parameter(name).detach() for name in task.weights]
+        return torch.cat([weight.flatten() for weight in weights]), task.measure()["residual"]
 
     x, residual = first(0)
     assert residual < (1e-5 if x.dtype == torch.float32 else 1e-12)

@@ -7,6 +7,7 @@ import scipy
 from scipy.spatial.distance import pdist
 from sklearn.datasets import load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.mixture import GaussianMixture
 
 from torchmanifold.optim.compare import PROBLEMS, Run, perform
 
@@ -111,7 +112,55 @@ def test_the_energy_of_the_icosahedron():
     assert probe.exact == pytest.approx((1 / pdist(x)).mean(), rel=1e-14)
 
 
-NOT_CONVEX = ("joint-diagonal", "phase-retrieval", "rotation-sync", "sparse-pca", "thomson")
+def test_gaussian_mixture_against_scikit_learn():
+    probe, solution = (
+        PROBLEMS["gaussian-mixture"].probe,
+        PROBLEMS["gaussian-mixture"].probe.solution,
+    )
+    (rows,), moments = probe.data, solution["moments"].numpy().reshape(3, 4, 4)
+    means = moments[:, :-1, -1]
+    covariances = moments[:, :-1, :-1] - means[:, :, None] * means[:, None]
+    fitted = GaussianMixture(3, means_init=means, tol=1e-13, max_iter=2000, reg_covar=0).fit(rows)
+    assert probe.exact == pytest.approx(-fitted.score(rows), abs=1e-10)
+    assert fitted.weights_ == pytest.approx(solution["weights"].numpy(), abs=1e-5)
+    assert fitted.covariances_ == pytest.approx(covariances, abs=1e-4)
+
+
+def test_the_hyperbolic_plane_holds_a_tree_with_less_stress_than_the_euclidean_one():
+    probe, (distances, x) = given("tree-embedding")
+    i, j = np.triu_indices(len(x), 1)
+
+    def euclidean(z):
+        p = z.reshape(-1, 2)
+        return np.linalg.norm(p[i] - p[j], axis=1) - distances[i, j]
+
+    def hyperbolic(z):  # in Poincare's disk, which all of the plane is mapped to
+        p = z.reshape(-1, 2)
+        gaps = 1 / (1 + np.square(p).sum(1))
+        p = p * np.sqrt(gaps)[:, None]
+        cosh = 1 + 2 * np.square(p[i] - p[j]).sum(1) / (gaps[i] * gaps[j])
+        return np.arccosh(cosh) - distances[i, j]
+
+    disk = x[:, 1:] / (1 + x[:, :1])
+    plane = (disk / np.sqrt(1 - np.square(disk).sum(1, keepdims=True))).ravel()
+    assert probe.exact == pytest.approx(np.square(hyperbolic(plane)).mean(), rel=1e-9)
+    stress = {
+        f: 2 * scipy.optimize.least_squares(f, 0.9 * plane).cost / len(i)
+        for f in (hyperbolic, euclidean)
+    }
+    assert probe.exact == pytest.approx(stress[hyperbolic], rel=1e-6)
+    assert probe.exact < stress[euclidean] / 5
+
+
+NOT_CONVEX = (
+    "gaussian-mixture",
+    "joint-diagonal",
+    "phase-retrieval",
+    "rotation-sync",
+    "sparse-pca",
+    "thomson",
+    "tree-embedding",
+)
 
 
 @pytest.mark.parametrize("name", NOT_CONVEX)
