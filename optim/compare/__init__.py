@@ -10,7 +10,8 @@ from torchmanifold.optim.compare.instance import Instance, Panel
 from torchmanifold.optim.compare.method import Config, Method, Solver, method
 from torchmanifold.optim.compare.methods import METHODS
 from torchmanifold.optim.compare.perform import perform
-from torchmanifold.optim.compare.plan import PRESETS, Plan, Run, with_preset
+from torchmanifold.optim.compare.plan import Plan, Run, with_preset
+from torchmanifold.optim.compare.presets import PRESETS
 from torchmanifold.optim.compare.problem import Problem, problem
 from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.registry import find_method, find_problem, problems_of

@@ -15,7 +15,7 @@ from torchmanifold.optim.compare.method import Method
 from torchmanifold.optim.compare.problem import Problem
 from torchmanifold.optim.compare.task import DTYPES
 
-__all__ = ["ALL", "PRESETS", "Grids", "Plan", "Preset", "Run", "config_text", "with_preset"]
+__all__ = ["ALL", "Grids", "Plan", "Run", "config_text", "with_preset"]
 
 Values = tuple[tuple[str, Any], ...]
 Grids = Mapping[str, Mapping[str, tuple[Any, ...]]]
@@ -89,25 +89,6 @@ class Run:
         """In words."""
         problem, method, dtype, config, seed = self.key
         return f"{method} on {problem} ({', '.join(filter(None, [config, dtype]))}, seed {seed})"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a comparison does if nothing else is said.
-
-    Args:
-        problems: references.
-        methods: references.
-        seeds: how many.
-        dtypes: "float32", "float64".
-        steps: of every problem; its own number if None.
-    """
-
-    problems: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: int = 3
-    dtypes: tuple[str, ...] = ("float32",)
-    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -238,66 +219,3 @@ def with_preset(problem: Problem, preset: Mapping[str, Any]) -> Problem:
     fields = {name: preset[name] for name in ("steps", "grids") if name in preset}
     parameters = {name: value for name, value in preset.items() if name not in fields}
     return dataclasses.replace(problem.configured(**parameters), **fields)
-
-
-_POINTS = ("pca", "brockett", "procrustes", "spd-mean", "completion", "digits-rnn")
-_SUITE = (
-    *("max-cut", "rotation-sync", "nearest-correlation", "discriminant", "phase-retrieval"),
-    *("joint-diagonal", "sparse-pca", "thomson", "gaussian-mixture", "tree-embedding"),
-    *("pose-graph",),
-)
-
-PRESETS: Mapping[str, Preset] = {
-    "quick": Preset(
-        problems=_POINTS,
-        methods=(
-            "exp-every10-adam",
-            "cayley-adam",
-            "qr-sgd",
-            "qr-every1-sgd",
-            "projection-sgd",
-            "riemannian-sgd",
-            "riemannian-adam",
-            "trust-region",
-            "torch-orthogonal-adam",
-            "geotorch-adam",
-            "unconstrained-adam",
-        ),
-    ),
-    "suite": Preset(
-        problems=(*_POINTS[:-1], *_SUITE),
-        methods=(
-            "riemannian-sgd",
-            "riemannian-adam",
-            "exp-every10-adam",
-            "projection-every10-adam",
-            "geotorch-adam",
-            "trust-region",
-            "lbfgs",
-            "cg",
-            "barzilai-borwein",
-            "gradient-descent",
-        ),
-        dtypes=("float64",),
-        steps=500,
-    ),
-    "full": Preset(
-        problems=_POINTS,
-        methods=(
-            *(
-                f"{name}{suffix}-{optimizer}"
-                for name in ("exp", "cayley", "polar", "qr", "quadratic", "projection")
-                for suffix in ("", "-every10", "-every1")
-                for optimizer in ("sgd", "adam")
-            ),
-            *(
-                f"{name}-{optimizer}"
-                for name in ("riemannian", "torch-orthogonal", "geotorch", "unconstrained")
-                for optimizer in ("sgd", "adam")
-            ),
-            *("trust-region", "lbfgs", "cg", "barzilai-borwein", "gradient-descent"),
-        ),
-        dtypes=("float32", "float64"),
-        steps=300,
-    ),
-}

@@ -19,7 +19,8 @@ from torchmanifold.optim.compare.check import check, check_findable
 from torchmanifold.optim.compare.engine import Attempt, carry, executor_of
 from torchmanifold.optim.compare.method import Method
 from torchmanifold.optim.compare.perform import Row
-from torchmanifold.optim.compare.plan import ALL, PRESETS, Grids, Plan, Run
+from torchmanifold.optim.compare.plan import ALL, Grids, Plan, Run
+from torchmanifold.optim.compare.presets import PRESETS
 from torchmanifold.optim.compare.problem import Problem
 from torchmanifold.optim.compare.registry import (
     Loading,

@@ -9,7 +9,7 @@ from rich.table import Table
 from torchmanifold import manifolds
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.compare.methods import METHODS
-from torchmanifold.optim.compare.plan import PRESETS
+from torchmanifold.optim.compare.presets import PRESETS
 from torchmanifold.optim.compare.problem import Problem
 from torchmanifold.optim.compare.problems import PROBLEMS
 
