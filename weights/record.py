@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,7 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
             module.register_load_state_dict_pre_hook(_check_before_load),
             module.register_load_state_dict_post_hook(_stamp_after_load),
         ]
+        module.__dict__[_SCRIPTED] = functools.partial(_refuse_scripting, module)
     # A parameter that another module shares has one placement.
     known = placement_of(module._parameters[name])
     recorded(module)[name] = known or Placement(manifold)
@@ -136,6 +137,7 @@ def strike(module: nn.Module, name: str) -> None:
         for hook in entries.hooks:
             hook.remove()
         del module.__dict__["_manifolds"]
+        module.__dict__.pop(_SCRIPTED, None)
 
 
 def stamp(model: nn.Module) -> None:
@@ -179,6 +181,19 @@ def _stamp(module: nn.Module) -> None:
                 f"something else replaces it"
             )
         place(parameter, placement)
+
+
+# torch.jit.script calls it of each module, before it fails at the hooks.
+_SCRIPTED = "__prepare_scriptable__"
+
+
+def _refuse_scripting(module: nn.Module) -> NoReturn:
+    names = ", ".join(map(repr, recorded(module)))
+    raise RuntimeError(
+        f"torch.jit.script cannot compile this {type(module).__name__}, which keeps {names} on a "
+        f"manifold: script torchmanifold.bake(model), a copy with plain weights, or use "
+        f"torch.export.export(model, args) or torch.jit.trace(model, args)"
+    )
 
 
 def _stamp_before_forward(module: nn.Module, args: Any) -> None:

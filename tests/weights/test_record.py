@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -129,3 +130,20 @@ def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
     layer.load_state_dict(copy.deepcopy(layer.state_dict()))
     with pytest.raises(ValueError, match="is not on"):
         check_point(manifold, "twice as long", 2 * layer.weight.detach())
+
+
+def test_scripting_names_what_works():
+    """Its own message is about a hook of ours. What it names works, also of a copy."""
+    model = nn.Sequential(nn.Linear(4, 4))
+    tm.constrain(model[0], "weight", tm.Stiefel(), how="riemannian")
+    x = torch.ones(1, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for each in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            with pytest.raises(RuntimeError, match="Linear, which keeps 'weight' on a manifold"):
+                torch.jit.script(each)
+            assert tm.is_constrained(each[0])
+        assert torch.equal(torch.jit.script(tm.bake(model))(x), model(x))
+        assert torch.equal(torch.jit.trace(model, x)(x), model(x))
+        tm.unconstrain(model[0], "weight")
+        assert torch.equal(torch.jit.script(model)(x), model(x))
