@@ -152,3 +152,20 @@ def test_no_entries(name: str) -> None:
         assert (
             x.shape == shape and module.residual(x).shape == x.shape[: x.ndim - len(module.event)]
         )
+
+
+@pytest.mark.parametrize("power", [-40, -30, 19, 30, 36])
+@pytest.mark.parametrize("name", ["Hurwitz", "UnitDeterminant", "PositiveDeterminant"])
+def test_projections_do_not_overflow(name, power):
+    module = getattr(maps, name)()
+    z = torch.randn(8, 4, 4, generator=torch.Generator().manual_seed(0)) * 10.0**power
+    x = module.project(z)
+    assert torch.isfinite(x).all()
+    if name != "PositiveDeterminant" or power > 0:
+        assert (module.residual(x) <= 1e-4).all()
+
+
+@pytest.mark.parametrize("name", ["Hurwitz", "UnitDeterminant", "PositiveDeterminant"])
+def test_projections_refuse_integers(name):
+    with pytest.raises(TypeError, match=f"{name}.project: expected a floating point tensor"):
+        getattr(maps, name)().project(torch.ones(4, 4, dtype=torch.int64))

@@ -1,6 +1,7 @@
 """Two processes: data parallel and sharded training of parametrized modules."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -100,6 +101,8 @@ def start(rank, work, path):
         work(rank)
     finally:
         dist.destroy_process_group()
+    # All has passed; a thread of PyTorch can abort the interpreter's own exit.
+    os._exit(0)
 
 
 @pytest.mark.parametrize("work", [data_parallel, sharded, own_seeds])

@@ -76,7 +76,9 @@ def _lift(s: Tensor, n: int) -> Tensor:
 
 
 def _check(z: Tensor, name: str, rank: int | None = None) -> None:
-    """Refuse what is no square matrix, or, given a rank, one with a shorter side."""
+    """Refuse integers, what is no square matrix, or, given a rank, one with a shorter side."""
+    if not (z.is_floating_point() or z.is_complex()):
+        raise TypeError(f"{name}.project: expected a floating point tensor, got {z.dtype}")
     if rank is not None and z.ndim >= 2 and min(z.shape[-2:]) >= rank:
         return
     if rank is None and z.ndim >= 2 and z.shape[-1] == z.shape[-2]:
@@ -113,6 +115,9 @@ def positive_determinant(z: Tensor) -> Tensor:
 def unit_determinant(z: Tensor) -> Tensor:
     """`z`, its least singular value turned where needed, over the n-th root of its determinant."""
     x = _oriented(z, "UnitDeterminant", turned=True)
+    # The value does not depend on the scale, of which a root may under- or overflow.
+    size = x.detach().abs().amax((-2, -1), keepdim=True) if x.numel() else x.sum()
+    x = torch.where((size > 0) & ((size < 1e-15) | (size > 1e15)), x / size, x)
     logarithm = torch.linalg.slogdet(x).logabsdet / max(x.shape[-1], 1)
     return x * torch.exp(-logarithm)[..., None, None]
 
@@ -125,7 +130,9 @@ def stable(z: Tensor, margin: float) -> Tensor:
         return z
     clean = torch.nan_to_num(z)
     right = torch.linalg.eigvals(clean).real.amax(-1) + margin
-    size = _norm(clean, (-2, -1)) + margin
+    top = clean.detach().abs().amax((-2, -1), keepdim=True)
+    top = torch.where(top > 0, top, 1.0)
+    size = _norm(clean / top, (-2, -1)) * top[..., 0, 0] + margin
     size = torch.where(size > 0, size, 1.0)
     inside = right < -10 * z.shape[-1] * torch.finfo(size.dtype).eps * size
     shift = torch.where(inside, 0.0, right + _INSIDE * size)[..., None, None]
