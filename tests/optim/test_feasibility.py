@@ -100,8 +100,10 @@ def descend(manifold, shape, make, weights, steps):
     Each is pulled back, so that they stay where float32 has digits, also in unbounded spaces.
     """
     generator = torch.Generator().manual_seed(0)
-    x = manifold.random((weights, *shape), generator=generator)
-    target = manifold.random((weights, *shape), generator=generator)
+    # Small: where points have a size, the steps to large ones are too long for plain descent.
+    x, target = (
+        manifold.sample(0.3 * torch.randn(weights, *shape, generator=generator)) for _ in range(2)
+    )
     weight = tm.place_(nn.Parameter(x), manifold)
     optimizer = make([weight], lr=0.01)
     noise = torch.randn(251, weights, *shape, generator=generator)
