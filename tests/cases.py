@@ -39,7 +39,7 @@ CASES = (
     Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
     Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
-    Case(tm.Orthogonal(), ((4, 4), (1, 1))),
+    Case(tm.Orthogonal(), ((4, 4), (2, 2))),
     Case(tm.SpecialEuclidean(), ((4, 4), (3, 3))),
     Case(tm.SymmetricPositiveDefinite(), ((4, 4), (1, 1)), complex=True),
     Case(tm.SpecialPositiveDefinite(), ((4, 4), (2, 2)), complex=True),
