@@ -7,13 +7,21 @@ VENV ?= .venv
 # Test processes. Each computes with one thread.
 WORKERS ?= 2
 
+# The interpreter of `make oldest`, and what that and `make quick` run.
+OLDEST ?= python3.12
+CORE := tests/linalg tests/manifolds tests/maps tests/weights tests/parametrize tests/optim tests/solvers tests/nn
+QUICK := tests/test_architecture.py tests/linalg tests/manifolds/test_groups.py \
+  tests/manifolds/test_statistics.py tests/manifolds/test_oracles.py tests/maps/test_values.py \
+  tests/weights/test_constrain.py tests/weights/test_rebase.py tests/parametrize/test_registry.py \
+  tests/solvers/test_least_squares.py tests/compare/test_plan.py tests/compare/test_report.py
+
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install compare test slow fuzz lint format types docs examples wheel clean
+.PHONY: help install compare test quick oldest slow fuzz lint format types docs examples wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +39,15 @@ compare: $(READY) ## compare parametrized with Riemannian descent on real data, 
 	$(BIN)/torchmanifold compare --preset quick
 
 test: $(READY) ## run all tests but the slow ones
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
+
+quick: $(READY) ## run the tests that find most, under a minute
+	$(BIN)/python -m pytest -n $(WORKERS) -q $(QUICK)
+
+oldest: ## run the main tests with the oldest versions that setup.cfg promises (.venv-oldest)
+	test -x .venv-oldest/bin/python || $(OLDEST) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -c constraints-oldest.txt -e ".[test]"
+	.venv-oldest/bin/python -m pytest -n $(WORKERS) -q $(CORE)
 
 slow: $(READY) ## run the long tests (10^5 steps)
 	$(BIN)/python -m pytest -m slow
