@@ -46,8 +46,10 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # Names that live elsewhere. No inventory is downloaded: a build needs no network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|scipy|pandas|matplotlib|click|rich|collections|typing|nn)\b.*"),
-    (r"py:.*", r"(abc|contextlib|pathlib)\..*"),
+    (r"py:.*", r"(abc|concurrent|contextlib|pathlib|types)\..*"),
     (r"py:.*", r"(Tensor|Any|Callable|Mapping|Sequence|Iterable|Iterator|Path)"),
+    # The standard library, and the table that rich makes.
+    (r"py:.*", r"(BrokenExecutor|Executor|Future|Style|JustifyMethod|ModuleType)"),
     # Names from the package that gathers them; their reference is under the file's own name.
     (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
     # Pieces of types that Sphinx cuts at a bar.
