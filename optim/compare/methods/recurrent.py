@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
-from torch.optim import Optimizer, RMSprop
+from torch.optim import Adam, Optimizer, RMSprop
 
 from torchmanifold.manifolds import Cayley, Exp, SpecialOrthogonal
 from torchmanifold.nn import OrthogonalRNN
@@ -41,20 +41,22 @@ class _Replaced:
     Args:
         network: makes the recurrence from the `OrthogonalRNN` at the initial value.
         register: another library's parametrization of its kernel, if any.
+        make: the optimizer.
     """
 
     network: Callable[[OrthogonalRNN], nn.Module]
     register: libraries.Register | None = None
+    make: Callable[..., Optimizer] = RMSprop
 
     def __call__(self, model: nn.Module, config: Config) -> Optimizer:
-        """RMSprop."""
+        """The optimizer."""
         assert isinstance(model, SequenceModel) and isinstance(model.rnn, OrthogonalRNN)
         device = model.head.weight.device
         model.rnn = self.network(model.rnn).to(device)
         if self.register is None:
-            return RMSprop(model.parameters(), lr=config["lr"])
+            return self.make(model.parameters(), lr=config["lr"])
         self.register(model.rnn, KERNEL, SpecialOrthogonal())
-        return RMSprop(groups_of(model, config), lr=config["lr"])
+        return self.make(groups_of(model, config), lr=config["lr"])
 
 
 def _is_recurrent(problem: Problem) -> bool:
@@ -105,21 +107,22 @@ def _others() -> list[Method]:
 
 def _free() -> list[Method]:
     rows = [
-        ("lstm", "nn.LSTM", long_short_term_memory),
-        ("rnn", "nn.RNN with tanh", tanh),
-        ("modrelu", "OrthogonalRNN at the same initial value, its kernel free", _itself),
+        ("lstm", "nn.LSTM, RMSprop", long_short_term_memory, RMSprop),
+        ("lstm-adam", "nn.LSTM, Adam", long_short_term_memory, Adam),
+        ("rnn", "nn.RNN with tanh, RMSprop", tanh, RMSprop),
+        ("modrelu", "OrthogonalRNN at the same initial value, its kernel free", _itself, RMSprop),
     ]
     return [
         _recurrent(
             name=name,
-            build=_Replaced(network),
+            build=_Replaced(network, make=make),
             grid=RATES,
             how="plain",
             family="free",
             about=about,
             constrained=False,
         )
-        for name, about, network in rows
+        for name, about, network, make in rows
     ]
 
 

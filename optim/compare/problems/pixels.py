@@ -201,4 +201,4 @@ def pixels(
     epoch = task.epoch(batch)
     record = max(1, epochs // RECORDS) * epoch
     seed = generator.initial_seed()
-    return sequence_instance(task, seed, hidden, batch, init, epochs * epoch, record)
+    return sequence_instance(task, seed, hidden, batch, init, steps=epochs * epoch, record=record)

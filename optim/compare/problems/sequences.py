@@ -130,6 +130,7 @@ def sequence_instance(
     hidden: int,
     batch: int,
     init: str,
+    input_std: float | None = None,
     steps: int | None = None,
     record: int | None = None,
 ) -> Instance:
@@ -141,6 +142,7 @@ def sequence_instance(
         hidden: size of the state.
         batch: sequences of a step.
         init: initial value of the kernel, see `torchmanifold.nn.init`.
+        input_std: standard deviation of the first input weights, as `OrthogonalRNN` takes it.
         steps: how many.
         record: steps from one record to the next.
 
@@ -150,7 +152,9 @@ def sequence_instance(
     for name, value in (("hidden", hidden), ("batch", batch)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    recurrence = unconstrain(OrthogonalRNN(task.inputs, hidden, init=init), KERNEL)
+    recurrence = unconstrain(
+        OrthogonalRNN(task.inputs, hidden, init=init, input_std=input_std), KERNEL
+    )
     heldout = task.heldout()
 
     def loss(model: SequenceModel, x: Tensor, y: Tensor) -> Tensor:
