@@ -55,6 +55,14 @@ def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(plt.gcf().axes[0].lines) == 4
 
 
+def test_own_experiment() -> None:
+    summary = _load("own_experiment").main(steps=60, seeds=1)
+    assert set(summary["method"]) == {"heavy-ball", "riemannian-adam", "trust-region", "lbfgs"}
+    assert summary.iloc[0]["method"] in ("trust-region", "lbfgs")
+    assert (summary["residual_largest"] < 1e-5).all() and summary["loss"].max() < -1
+    assert len(plt.gcf().axes[0].lines) == 4
+
+
 def test_convergence_plot() -> None:
     gaps = _load("convergence_plot").main(steps=8, seeds=1)
     assert len(gaps) == 5

@@ -17,7 +17,15 @@ from torchmanifold.optim.compare.environment import environment
 from torchmanifold.optim.compare.instance import Panel
 from torchmanifold.optim.compare.perform import Row
 from torchmanifold.optim.compare.plan import Plan, config_text
-from torchmanifold.optim.compare.report import SummaryTable, draw, page, table
+from torchmanifold.optim.compare.report import (
+    SummaryTable,
+    costs,
+    draw,
+    page,
+    profile_figure,
+    save,
+    table,
+)
 from torchmanifold.optim.compare.rows import (
     MEASURED,
     Order,
@@ -214,6 +222,28 @@ class Results:
         summary = summarize(frame, settings["problems"])
         figures = draw(frame, summary[summary["chosen"]], settings, folder)
         return [path for _, path in figures]
+
+    def profile(self, tol: float = 1e-6, against: str = "evaluations") -> Path:
+        """Draw performance and data profiles over all problems with a known optimum.
+
+        Args:
+            tol: the share of the first gap at which a problem is solved.
+            against: "evaluations", "seconds" or "iteration".
+
+        Returns:
+            The path of the SVG file, under `figures` of the folder.
+
+        Raises:
+            ValueError: if no problem has a known optimum, or for another `against`.
+
+        Source: Dolan & More 2002; More & Wild 2009.
+        """
+        if against not in ("evaluations", "seconds", "iteration"):
+            raise ValueError(f"against must be evaluations, seconds or iteration; got {against!r}")
+        summary = self.summary()
+        table = costs(self.frame(), summary[summary["chosen"]], tol, against)
+        figure = profile_figure(table, tol, against)
+        return save(figure, self.folder / "figures" / f"profile-{against}.svg")
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write summary.csv, the figures and the report, one page that needs no network.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from torchmanifold.optim.compare.report import draw, page
+from torchmanifold.optim.compare.report import costs, draw, page, profile_figure
 from torchmanifold.optim.compare.report import figures as figures_module
 from torchmanifold.optim.compare.report.style import TOGETHER, styles
 from torchmanifold.optim.compare.summary import summarize
@@ -162,3 +162,22 @@ def test_the_page_has_all_lines_and_needs_no_network():
     assert line["iteration"] == [1, 5, 20] and line["seconds"] == [0.001, 0.005, 0.02]
     assert set(data["looks"]) == set(MANY) == set(re.findall(r'data-toggle="([^"]+)"', text))
     assert "3 diverged" in data["charts"][0]["runs"]["exp-0"]
+
+
+def test_a_profile_counts_who_is_solved_within_which_factor_of_the_best(tmp_path):
+    """Method a needs one evaluation, b five; c is never there."""
+    rows = rows_of(["a", "b", "c"])
+    reach = {"a": 1, "b": 5, "c": 99}
+    rows["gap"] = [
+        1e-9 if it >= reach[m] else 1.0
+        for m, it in zip(rows["method"], rows["iteration"], strict=True)
+    ]
+    table = costs(rows, choice(rows), 1e-6, "evaluations")
+    assert len(table) == 2 * 3  # precisions and seeds
+    assert (table["a"] == 1).all() and (table["b"] == 5).all() and np.isinf(table["c"]).all()
+    figure = profile_figure(table, 1e-6, "evaluations")
+    ratio, budget = figure.axes
+    assert [line.get_label() for line in ratio.lines] == ["a", "b"]
+    assert ratio.lines[1].get_xdata()[0] == 5 and budget.lines[1].get_ydata()[-1] == 1
+    with pytest.raises(ValueError, match="known optimum"):
+        costs(rows.drop(columns="gap"), choice(rows), 1e-6, "seconds")

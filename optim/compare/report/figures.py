@@ -19,7 +19,7 @@ from torchmanifold.optim.compare.instance import Panel
 from torchmanifold.optim.compare.report.bands import band, label, panels_of
 from torchmanifold.optim.compare.report.style import STYLE, facets, styles
 
-__all__ = ["draw", "figure_of"]
+__all__ = ["draw", "figure_of", "save"]
 
 ACROSS = 4  # panels in a row; of more, the legend takes the place that they leave
 Styles = dict[str, dict[str, Any]]
