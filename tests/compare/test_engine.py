@@ -104,6 +104,15 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     assert done.returncode == -signal.SIGKILL
 
 
+@pytest.mark.filterwarnings("default")  # those of dask, of its own calls
+def test_a_cluster_of_dask_gives_the_rows_of_a_serial_run(serial):
+    executor, workers = executor_of("dask", 2, "cpu")
+    assert workers == 2
+    found = untimed(carry(RUNS, Attempt(), executor, workers))
+    executor.shutdown()
+    assert found == serial
+
+
 def test_an_unknown_engine_or_one_that_is_not_installed_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="engine must be one of local, dask, slurm; got 'spark'"):
         executor_of("spark", None, "cpu")

@@ -40,6 +40,27 @@ def _local(where: str, workers: int | None, device: str) -> tuple[Executor | Non
     return (None, 1) if count == 1 else (LocalPool(count, device), count)
 
 
+class _Dask(Executor):
+    """A client of dask, whose own cluster ends with it."""
+
+    def __init__(self, client: Any, own: bool) -> None:
+        # Equal runs are different runs: dask must not merge them.
+        self._client, self._inner, self._own = client, client.get_executor(pure=False), own
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As every executor."""
+        future: Future[Any] = self._inner.submit(fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave a scheduler of the user's, end one of ours."""
+        self._inner.shutdown(wait=wait and not cancel_futures)
+        cluster = self._client.cluster
+        self._client.close()
+        if self._own:
+            cluster.close()
+
+
 def _dask(where: str, workers: int | None, device: str) -> tuple[Executor | None, int]:
     distributed = _needed("distributed", "dask")
     try:
@@ -51,8 +72,7 @@ def _dask(where: str, workers: int | None, device: str) -> tuple[Executor | None
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"engine dask: no scheduler answers at {where}: {error}") from error
     count = len(client.scheduler_info()["workers"]) or 1
-    # Equal runs are different runs: dask must not merge them.
-    return client.get_executor(pure=False), count
+    return _Dask(client, own=not where), count
 
 
 class _Jobs(Executor):
