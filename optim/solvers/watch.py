@@ -25,6 +25,7 @@ class Info:
         nit: iterations of each problem.
         step: the length of the last step.
         nfev: evaluations so far, and `seconds`.
+        nhev: Hessian-vector products so far.
     """
 
     x: Any
@@ -34,6 +35,7 @@ class Info:
     step: Any
     nfev: int
     seconds: float
+    nhev: int = 0
 
 
 def _info(objective: Objective, state: State, seconds: float) -> Info:
@@ -46,6 +48,7 @@ def _info(objective: Objective, state: State, seconds: float) -> Info:
         _shaped(space.problems, state.step),
         objective.counts.nfev,
         seconds,
+        objective.counts.nhev,
     )
 
 

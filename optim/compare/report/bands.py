@@ -64,7 +64,8 @@ def band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     found["x"] = by[panel.x].median()
     found = found.dropna()
     if panel.log_x:
-        found = found[found["x"] > 0]  # the initial value has no place on a log axis
+        # The initial value has no place on a log axis, nor has the tick of the clock there.
+        found = found[(found["x"] > 0) & (found.index > 0)]
     return found
 
 

@@ -75,11 +75,13 @@ def profile_figure(table: pd.DataFrame, tol: float, against: str) -> Figure:
             (f"{UNIT[against]}, in units of the best method's", UNIT[against]),
             strict=True,
         ):
+            right = 1.5 * data[np.isfinite(data)].max(initial=1.0)
             for number, method in enumerate(table.columns):
                 spent = np.sort(data[:, number][np.isfinite(data[:, number])])
                 if len(spent) == 0:
                     continue
                 share = np.arange(1, len(spent) + 1) / len(data)
+                spent, share = np.append(spent, right), np.append(share, share[-1])
                 look = {k: v for k, v in looks[method].items() if k != "marker"}
                 ax.step(np.maximum(spent, 1e-9), share, where="post", label=str(method), **look)
             ax.set_xscale("log")
