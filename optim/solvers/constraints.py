@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmanifold.optim.solvers.columns import Columns
 from torchmanifold.optim.solvers.result import Result
 
 __all__ = ["ConstrainedResult", "Equality", "Inequality", "augmented_lagrangian"]
@@ -19,6 +20,9 @@ GROWTH = 4.0  # of the penalty, where a round did not bring the constraints near
 REDUCTION = 0.5  # of the violation that a round must bring
 LARGEST = 1e12  # penalty
 BOUND = 1e10  # of a multiplier in the penalty: safeguards it
+
+_COLUMNS = {"round": 5, "iterations": 10, "evaluations": 11, "value": 17, "violation": 9,
+            "KKT residual": 12, "penalty": 7, "seconds": 8}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ def augmented_lagrangian(
     args: tuple[Any, ...],
     constraints: Any,
     tol: float | None,
+    *,
+    verbose: bool = False,
     **options: Any,
 ) -> ConstrainedResult:
     """Minimize under constraints, by rounds of unconstrained solves.
@@ -138,6 +144,7 @@ def augmented_lagrangian(
         args: further arguments of `fun` and of the constraints.
         constraints: a constraint or several.
         tol: of the KKT residual; 1e-6 by default.
+        verbose: print the rounds.
         options: of `solve`.
 
     Raises:
@@ -162,6 +169,8 @@ def augmented_lagrangian(
     lagrangian.penalty = min(max(2 * max(1.0, abs(float(first))) / max(scale, 1e-3), 1e-1), 1e4)
     inner, counts, x, seconds = 1e-1, [0, 0, 0, 0], x0, 0.0
     rounds = 0
+    if verbose:
+        columns = Columns(_COLUMNS)
     while rounds < OUTER:
         rounds += 1
         goal = max(inner, 0.5 * tol)
@@ -176,6 +185,11 @@ def augmented_lagrangian(
         before, (worst, both) = worst, _violations(known, lagrangian.multipliers, values)
         # Of the Lagrangian with the new multipliers this is the gradient: the penalty's own.
         kkt = max(found.gradient_norm, both)
+        if verbose:
+            columns.row(
+                [str(rounds), str(counts[0]), str(counts[1]), f"{float(fun(x, *args)): .10e}",
+                 f"{worst:.2e}", f"{kkt:.2e}", f"{lagrangian.penalty:.1e}", f"{seconds:.2f}"]
+            )  # fmt: skip
         if kkt <= tol or found.status == 4:
             break
         if worst > max(REDUCTION * before, 0.1 * tol):
@@ -188,6 +202,8 @@ def augmented_lagrangian(
         else f"after {rounds} rounds the KKT residual is {kkt:.2g} and the violation {worst:.2g}: "
         f"{found.message}"
     )
+    if verbose:
+        print(message)
     parts = {f.name: getattr(found, f.name) for f in fields(Result)}
     parts |= dict(zip(("nit", "nfev", "njev", "nhev"), counts, strict=True))
     with torch.no_grad():

@@ -11,19 +11,12 @@ import torch
 from torch import Tensor
 
 from torchmanifold.optim.solvers.levenberg_marquardt import LevenbergMarquardt
-from torchmanifold.optim.solvers.loop import Run, first_state, run
 from torchmanifold.optim.solvers.result import Result
-from torchmanifold.optim.solvers.saved import SolverState
-from torchmanifold.optim.solvers.setup import (
-    chosen_method,
-    criteria_of,
-    first_point,
-    objective_of,
-)
+from torchmanifold.optim.solvers.setup import chosen_method, criteria_of, objective_of
+from torchmanifold.optim.solvers.solve import solve
 from torchmanifold.optim.solvers.stop import Criterion
-from torchmanifold.optim.solvers.summary import result_of
 from torchmanifold.optim.solvers.trust_region import TrustRegion
-from torchmanifold.optim.solvers.watch import Info, recorder, watcher
+from torchmanifold.optim.solvers.watch import Info
 
 __all__ = ["LeastSquaresResult", "least_squares"]
 
@@ -60,6 +53,7 @@ def least_squares(
     record: Sequence[str | Callable[..., Any]] = ("fun", "gradient_norm"),
     options: Mapping[str, Any] | None = None,
     state: Any = None,
+    verbose: bool = False,
 ) -> LeastSquaresResult:
     r"""Minimize half the sum of the squares of residuals of a point on a manifold.
 
@@ -82,6 +76,7 @@ def least_squares(
         record: what goes into `result.history`.
         options: fields of the method.
         state: `result.state` of an earlier run with the same arguments, which is continued.
+        verbose: print the iterations, as `minimize` does.
 
     Returns:
         A `LeastSquaresResult`.
@@ -120,23 +115,15 @@ def least_squares(
     objective, x0 = objective_of(cost, x0, manifold, args, None, None, chosen.order)
     objective = dataclasses.replace(objective, residuals=fun)
     criteria = criteria_of(tol, stop, chosen.order)
-    if state is None:
-        point = first_point(objective, x0)
-        begun = Run(first_state(chosen, objective, point))
-    else:
-        saved = state if isinstance(state, SolverState) else SolverState.from_dict(state)
-        begun = saved.restored(chosen, objective)
-        point = objective.evaluate(begun.state.x)
-        objective.counts.nfev, objective.counts.njev, objective.counts.nhev = begun.counts
-    ended = run(
+    found = solve(
         chosen,
         objective,
-        begun,
-        point,
+        x0,
         criteria,
-        watch=watcher(callback),
-        record=recorder(record),
+        callback=callback,
+        record=record,
+        state=state,
+        verbose=verbose,
     )
-    found = result_of(objective, chosen, ended, criteria)
     fields = {f.name: getattr(found, f.name) for f in dataclasses.fields(Result)}
     return LeastSquaresResult(**fields, residuals=fun(found.x, *args))

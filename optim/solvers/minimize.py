@@ -13,22 +13,15 @@ from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
 from torchmanifold.optim.solvers.constraints import augmented_lagrangian
 from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
-from torchmanifold.optim.solvers.loop import Run, first_state, run
 from torchmanifold.optim.solvers.method import Method
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
-from torchmanifold.optim.solvers.saved import SolverState
-from torchmanifold.optim.solvers.setup import (
-    chosen_method,
-    criteria_of,
-    first_point,
-    objective_of,
-)
+from torchmanifold.optim.solvers.setup import chosen_method, criteria_of, objective_of
+from torchmanifold.optim.solvers.solve import solve
 from torchmanifold.optim.solvers.stop import Criterion
-from torchmanifold.optim.solvers.summary import result_of
 from torchmanifold.optim.solvers.trust_region import TrustRegion
-from torchmanifold.optim.solvers.watch import Info, recorder, watcher
+from torchmanifold.optim.solvers.watch import Info
 
 __all__ = ["METHODS", "minimize"]
 
@@ -59,6 +52,7 @@ def minimize(
     record: Sequence[str | Callable[..., Any]] = ("fun", "gradient_norm"),
     options: Mapping[str, Any] | None = None,
     state: Any = None,
+    verbose: bool = False,
 ) -> Result:
     r"""Minimize a function of a point on a manifold.
 
@@ -93,6 +87,8 @@ def minimize(
         record: what goes into `result.history`: names of fields of `Info`, or functions of one.
         options: fields of the method, as `{"memory": 20}`.
         state: `result.state` of an earlier run with the same arguments, which is continued.
+        verbose: print the iterations in columns: the first ten, every tenth up to a hundred, and
+            so on, and on a terminal the present one.
 
     Returns:
         A `Result`.
@@ -122,30 +118,23 @@ def minimize(
         return augmented_lagrangian(
             minimize, fun, x0, tuple(args), constraints, tol, manifold=manifold, method=method,
             precondition=precondition, stop=stop, callback=callback, record=record, options=options,
+            verbose=verbose,
         )  # fmt: skip
     default = "lbfgs" if jac is not None and hessp is None else "trust-region"
     chosen = chosen_method(method, options, METHODS, default)
     objective, x0 = objective_of(fun, x0, manifold, tuple(args), jac, hessp, chosen.order)
     criteria = criteria_of(tol, stop, chosen.order)
-    if state is None:
-        point = first_point(objective, x0)
-        begun = Run(first_state(chosen, objective, point))
-    else:
-        saved = state if isinstance(state, SolverState) else SolverState.from_dict(state)
-        begun = saved.restored(chosen, objective)
-        point = objective.evaluate(begun.state.x)
-        objective.counts.nfev, objective.counts.njev, objective.counts.nhev = begun.counts
-    ended = run(
+    return solve(
         chosen,
         objective,
-        begun,
-        point,
+        x0,
         criteria,
         precondition=_preconditioner(objective, precondition),
-        watch=watcher(callback),
-        record=recorder(record),
+        callback=callback,
+        record=record,
+        state=state,
+        verbose=verbose,
     )
-    return result_of(objective, chosen, ended, criteria)
 
 
 def _preconditioner(

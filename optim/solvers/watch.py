@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchmanifold.optim.solvers.columns import Progress
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Scalar
@@ -56,15 +57,17 @@ def _shaped(problems: tuple[int, ...], value: Any) -> Any:
     return value.reshape(problems) if isinstance(value, Tensor) and problems != () else value
 
 
-def watcher(callback: Callable[[Info], Any] | None) -> Any:
+def watcher(callback: Callable[[Info], Any] | None, progress: Progress | None = None) -> Any:
     """What the loop calls after each iteration."""
-    if callback is None:
+    if callback is None and progress is None:
         return None
 
     def watch(
         objective: Objective, state: State, point: Point, good: Scalar, seconds: float
     ) -> Scalar:
-        told = callback(_info(objective, state, seconds))
+        if progress is not None:
+            progress.show(objective, state, seconds)
+        told = callback is not None and callback(_info(objective, state, seconds))
         return objective.space.rows.full(True) if told is True else None
 
     return watch
