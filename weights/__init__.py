@@ -4,6 +4,7 @@ from torchmanifold.weights.averaging import average_
 from torchmanifold.weights.bake import bake
 from torchmanifold.weights.checkpoint import project_state_dict
 from torchmanifold.weights.constrain import constrain, unconstrain
+from torchmanifold.weights.joint import JointPoint
 from torchmanifold.weights.place import place_
 from torchmanifold.weights.rebase import rebase_, rebase_every
 from torchmanifold.weights.record import is_constrained, manifold_of, stamp
@@ -11,6 +12,7 @@ from torchmanifold.weights.report import Report, report
 from torchmanifold.weights.trivialization import Trivialization
 
 __all__ = [
+    "JointPoint",
     "Report",
     "Trivialization",
     "average_",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -37,10 +40,8 @@ class Trivialization(nn.Module):
         True
     """
 
-    # All tensors may have leading dimensions, so equal trivializations evaluate in one call.
-    batched = True
-
     base: Tensor
+    _held: Tensor | None = None
 
     def __init__(self, manifold: Manifold, base: Tensor) -> None:
         """Start at the given point."""
@@ -55,9 +56,25 @@ class Trivialization(nn.Module):
         """What two trivializations must share to be evaluated together: the manifold."""
         return self.manifold
 
+    @property
+    def batched(self) -> bool:
+        """May tensors have leading dimensions, so that equal ones evaluate in one call?"""
+        return self._held is None
+
     def forward(self, v: Tensor) -> Tensor:
         """The point at coordinates `v`."""
+        if self._held is not None:
+            return self._held
         return self.manifold.trivialize(self.base, v)
+
+    @contextmanager
+    def held_at(self, x: Tensor) -> Iterator[None]:
+        """Within this context the value is `x` itself, whatever the coordinates are."""
+        before, self._held = self._held, x
+        try:
+            yield
+        finally:
+            self._held = before
 
     @torch.no_grad()
     def right_inverse(self, x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class _Solution(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         problem, args, leaves = ctx.problem, ctx.args, ctx.saved_tensors
         x = structure_like(problem.x0, leaves)
-        objective, x = objective_of(problem.fun, x, problem.manifold, args, None, None, 2)
+        objective, x, _ = objective_of(problem.fun, x, problem.manifold, args, None, None, 2)
         space = objective.space
         point = objective.evaluate(space.take_in(x))
         pulled = space.take_in(structure_like(problem.x0, grads))

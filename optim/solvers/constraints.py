@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmanifold.optim.solvers.columns import Columns
 from torchmanifold.optim.solvers.result import Result
 
-__all__ = ["ConstrainedResult", "Equality", "Inequality", "augmented_lagrangian"]
+__all__ = ["ConstrainedResult", "Equality", "Inequality", "augmented_lagrangian", "checked"]
 
 OUTER = 60  # rounds of the multipliers, at most
 GROWTH = 4.0  # of the penalty, where a round did not bring the constraints near enough
@@ -68,7 +68,12 @@ class ConstrainedResult(Result):
     penalty: float = field(default=0.0, repr=False)
 
 
-def _checked(constraints: Any) -> tuple[Equality | Inequality, ...]:
+def checked(constraints: Any) -> tuple[Equality | Inequality, ...]:
+    """One constraint or several, as a tuple.
+
+    Raises:
+        TypeError: for what is no constraint, or has no function.
+    """
     if isinstance(constraints, Equality | Inequality):
         constraints = (constraints,)
     for c in constraints:
@@ -154,7 +159,7 @@ def augmented_lagrangian(
     Source: Liu & Boumal, Simple algorithms for optimization on Riemannian manifolds with
     constraints, Appl. Math. Optim. 82 (2020), algorithm 1.
     """
-    known = _checked(constraints)
+    known = checked(constraints)
     tol = tol or 1e-6
     with torch.no_grad():
         values = [_value(c, x0, args) for c in known]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchmanifold.optim.solvers.levenberg_marquardt import LevenbergMarquardt
+from torchmanifold.optim.solvers.modules import solve_module
 from torchmanifold.optim.solvers.result import Result
 from torchmanifold.optim.solvers.setup import chosen_method, criteria_of, objective_of
 from torchmanifold.optim.solvers.solve import solve
@@ -65,8 +66,11 @@ def least_squares(
 
     Args:
         fun: `fun(x, *args)`, from a point to the residuals of each problem.
-        x0: the initial point: a floating point tensor, or a tuple or dict of them.
-        manifold: where it lies, as `minimize` takes it. By default Euclidean space.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them. Or a module,
+            whose weights move and are left at the solution: `fun(model, *args)`, with the whole
+            data at once.
+        manifold: where it lies, as `minimize` takes it. By default Euclidean space. Of a
+            module, `tm.constrain` has said it.
         method: `"lm"`, Levenberg-Marquardt; `"trust-region"`, which takes Gauss-Newton steps
             within a ball; or a value as `LevenbergMarquardt(damping=1e-2)`.
         args: further arguments of `fun`.
@@ -99,6 +103,11 @@ def least_squares(
 
     Source: named by each method.
     """
+    if isinstance(x0, nn.Module):
+        return solve_module(
+            least_squares, fun, x0, manifold, method=method, args=args, tol=tol, stop=stop,
+            callback=callback, record=record, options=options, state=state, verbose=verbose,
+        )  # fmt: skip
     args = tuple(args)
 
     def cost(x: Any, *args: Any) -> Tensor:
@@ -112,13 +121,14 @@ def least_squares(
         return r.square().sum(-1) / 2
 
     chosen = chosen_method(method, options, METHODS, "lm")
-    objective, x0 = objective_of(cost, x0, manifold, args, None, None, chosen.order)
+    objective, x0, value = objective_of(cost, x0, manifold, args, None, None, chosen.order)
     objective = dataclasses.replace(objective, residuals=fun)
     criteria = criteria_of(tol, stop, chosen.order)
     found = solve(
         chosen,
         objective,
         x0,
+        value,
         criteria,
         callback=callback,
         record=record,

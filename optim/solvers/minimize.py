@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
@@ -14,6 +14,7 @@ from torchmanifold.optim.solvers.constraints import augmented_lagrangian
 from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.method import Method
+from torchmanifold.optim.solvers.modules import solve_module
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
@@ -63,9 +64,12 @@ def minimize(
 
     Args:
         fun: `fun(x, *args)`, from a point to the value of each problem.
-        x0: the initial point: a floating point tensor, or a tuple or dict of them.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them. Or a module,
+            whose weights move and are left at the solution: `fun(model, *args)`, with the whole
+            data at once.
         manifold: where it lies; for tuples and dicts a `Product`, or a tuple or dict of manifolds.
-            By default Euclidean space.
+            By default Euclidean space. Of a
+            module, `tm.constrain` has said it.
         method: `"trust-region"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`, `"gradient-descent"`, or
             a value as `LBFGS(memory=20)`. By default the trust region where Hessian-vector
             products are at hand, and L-BFGS where `jac` comes without `hessp`.
@@ -109,6 +113,12 @@ def minimize(
         >>> result.success, abs(result.fun) < 1e-9
         (True, True)
     """
+    if isinstance(x0, nn.Module):
+        return solve_module(
+            minimize, fun, x0, manifold, constraints, method=method, args=args, jac=jac,
+            hessp=hessp, precondition=precondition, tol=tol, stop=stop, callback=callback,
+            record=record, options=options, state=state, verbose=verbose,
+        )  # fmt: skip
     if constraints:
         if jac is not None or hessp is not None or state is not None:
             raise ValueError(
@@ -122,12 +132,13 @@ def minimize(
         )  # fmt: skip
     default = "lbfgs" if jac is not None and hessp is None else "trust-region"
     chosen = chosen_method(method, options, METHODS, default)
-    objective, x0 = objective_of(fun, x0, manifold, tuple(args), jac, hessp, chosen.order)
+    objective, x0, value = objective_of(fun, x0, manifold, tuple(args), jac, hessp, chosen.order)
     criteria = criteria_of(tol, stop, chosen.order)
     return solve(
         chosen,
         objective,
         x0,
+        value,
         criteria,
         precondition=_preconditioner(objective, precondition),
         callback=callback,

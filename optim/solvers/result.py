@@ -22,7 +22,7 @@ class Result:
     Of one problem, numbers are numbers; of many, tensors in the shape of the problems.
 
     Args:
-        x: the point, as the user wrote `x0`.
+        x: the point, as the user wrote `x0`; of a module, its weights by name.
         fun: the value there.
         gradient_norm: the norm of the Riemannian gradient there.
         success: whether it is a solution, by the criterion that stopped it.

@@ -12,7 +12,13 @@ from torch import Tensor
 from torchmanifold.manifolds import Euclidean, Manifold
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
-from torchmanifold.optim.solvers.space import Space, leaves_of, manifolds_of, structure_like
+from torchmanifold.optim.solvers.space import (
+    Space,
+    leaves_of,
+    manifolds_of,
+    names_of,
+    structure_like,
+)
 from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations
 
 __all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_manifold"]
@@ -82,12 +88,11 @@ def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> A
     """
     mended = []
     leaves = leaves_of(x0)
-    for number, (leaf, M) in enumerate(zip(leaves, manifolds, strict=True)):
-        what = name if len(leaves) == 1 else f"{name}, tensor {number}"
+    for leaf, M, what in zip(leaves, manifolds, names_of(x0, name), strict=True):
         x = leaf.detach()
         if x.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
             raise TypeError(
-                f"{what}: expected float32 or float64 (or complex), got {x.dtype}; use x.double()"
+                f"{what}: expected float32 or float64 (or complex), got {x.dtype}; use .double()"
             )
         if (x.dtype, x.device) != (leaves[0].dtype, leaves[0].device) and (
             x.real.dtype != leaves[0].real.dtype or x.device != leaves[0].device
@@ -106,7 +111,7 @@ def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> A
         if not residual <= allowed:
             raise ValueError(
                 f"{what} is not on {M!r}: its residual is {residual:.3g}, at most {allowed:.3g} is "
-                f"allowed; start from manifold.project({name})"
+                f"allowed; start from manifold.project({what})"
             )
         mended.append(M.project(x) if residual > M.tolerance(tuple(x.shape), x.dtype) else x)
     return structure_like(x0, tuple(mended))
@@ -120,8 +125,8 @@ def objective_of(
     jac: Any,
     hessp: Any,
     order: int,
-) -> tuple[Objective, Any]:
-    """The objective, and the initial point on its manifold.
+) -> tuple[Objective, Any, Tensor]:
+    """The objective, the initial point on its manifold, and the value there.
 
     Raises:
         ValueError, TypeError: as `minimize` says.
@@ -135,10 +140,10 @@ def objective_of(
     leaves = leaves_of(x0)
     if not leaves:
         raise ValueError("x0 has no tensor")
-    for leaf in leaves:
+    for leaf, name in zip(leaves, names_of(x0, "x0"), strict=True):
         if not (leaf.is_floating_point() or leaf.is_complex()):
             raise TypeError(
-                f"x0: expected a floating point tensor, got {leaf.dtype}; use x0.double()"
+                f"{name}: expected a floating point tensor, got {leaf.dtype}; use .double()"
             )
     shape: tuple[int, ...] = ()
 
@@ -167,20 +172,29 @@ def objective_of(
                 f"fun: its value has the shape {shape}, which must be () or the first of the batch "
                 f"dimensions {batch} of x0, one value a problem; use .sum() for one problem"
             )
-    return Objective(fun, Space.of(x0, manifolds, shape), args, jac, hessp, order), x0
+    objective = Objective(fun, Space.of(x0, manifolds, shape), args, jac, hessp, order)
+    return objective, x0, torch.as_tensor(value).detach()
 
 
-def first_point(objective: Objective, x0: Any) -> Point:
-    """The initial point, evaluated.
+def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
+    """The initial point, evaluated; `first` is the value of an evaluation before.
 
     Raises:
-        ValueError: if no gradient reaches it, or value or gradient are not finite.
+        ValueError: if no gradient reaches it, if value or gradient are not finite, or if the value
+            is another than before.
     """
     space = objective.space
     point = objective.value(space.take_in(x0))
     value = space.rows.tensor(point.f)
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"fun: its value at x0 is not finite: {value.tolist()}")
+    off = (value - space.rows.tensor(space.rows.scalar(first))).abs()
+    if bool((off > torch.finfo(space.rows.dtype).eps ** 0.5 * (1 + value.abs())).any()):
+        raise ValueError(
+            f"fun: two values at x0 differ by {float(off.max()):.3g}; a solver needs the same one "
+            f"at each call: no dropout (call model.eval() first), no other random numbers, and no "
+            f"batches that change"
+        )
     if objective.order == 0:
         return point
     if objective.jac is None:

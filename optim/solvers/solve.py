@@ -26,6 +26,7 @@ def solve(
     method: Method,
     objective: Objective,
     x0: Any,
+    value: Tensor,
     criteria: Criterion,
     *,
     precondition: Callable[[Point, Tensor], Tensor] | None = None,
@@ -34,13 +35,13 @@ def solve(
     state: Any = None,
     verbose: bool = False,
 ) -> Result:
-    """Run a method from `x0`, or from the state of an earlier run.
+    """Run a method from `x0`, where `fun` gave `value`, or from the state of an earlier run.
 
     Raises:
         ValueError: if the value or the gradient at `x0` is not finite, if the state is another's.
     """
     if state is None:
-        point = first_point(objective, x0)
+        point = first_point(objective, x0, value)
         begun = Run(first_state(method, objective, point))
     else:
         saved = state if isinstance(state, SolverState) else SolverState.from_dict(state)

@@ -13,7 +13,7 @@ from torchmanifold.manifolds import Manifold, Product
 from torchmanifold.optim.solvers.frames import Frame, frame
 from torchmanifold.optim.solvers.rows import Many, One, Rows
 
-__all__ = ["Leaves", "Part", "Space", "leaves_of", "structure_like"]
+__all__ = ["Leaves", "Part", "Space", "leaves_of", "names_of", "structure_like"]
 
 # The tensors of a point, one a factor.
 Leaves = tuple[Tensor, ...]
@@ -30,6 +30,15 @@ def leaves_of(point: Any) -> Leaves:
     raise TypeError(
         f"x0: expected a tensor, or a tuple or dict of tensors, got {type(point).__name__}"
     )
+
+
+def names_of(point: Any, name: str) -> list[str]:
+    """What a user calls each tensor of the point `name`: as `x0['scale']` or `x0[1]`."""
+    if isinstance(point, Tensor):
+        return [name]
+    if isinstance(point, Mapping):
+        return [inner for key in point for inner in names_of(point[key], f"{name}[{key!r}]")]
+    return [inner for i, part in enumerate(point) for inner in names_of(part, f"{name}[{i}]")]
 
 
 def structure_like(like: Any, leaves: Leaves) -> Any:
@@ -120,7 +129,7 @@ class Space:
         """A user's point as the tensors of the solver, `(count, *shape)` or `shape`."""
         front = () if self.single else (self.rows.count,)
         return tuple(
-            leaf.reshape(*front, *part.shape)
+            leaf.reshape((*front, *part.shape))
             for leaf, part in zip(leaves_of(x), self.parts, strict=True)
         )
 
@@ -136,14 +145,14 @@ class Space:
 
     def _shaped(self, leaves: Leaves) -> Leaves:
         return tuple(
-            leaf.reshape(*self.problems, *part.shape)
+            leaf.reshape((*self.problems, *part.shape))
             for leaf, part in zip(leaves, self.parts, strict=True)
         )
 
     def residual(self, leaves: Leaves) -> Tensor:
         """The largest residual of each problem, in the shape of the problems."""
         worst = [
-            part.manifold.residual(leaf).reshape(*self.problems, -1).amax(-1)
+            part.manifold.residual(leaf).reshape((*self.problems, -1)).amax(-1)
             for leaf, part in zip(leaves, self.parts, strict=True)
         ]
         return torch.stack(worst).amax(0)
@@ -164,15 +173,15 @@ class Space:
         """The vectors as tensors of the shapes of a point."""
         front = () if self.single else (self.rows.count,)
         if len(self.parts) == 1 and not self.parts[0].complex:
-            return (vector.view(*front, *self.parts[0].shape),)
+            return (vector.view((*front, *self.parts[0].shape)),)
         found = []
         for part, flat in zip(
             self.parts, vector.split([part.size for part in self.parts], dim=-1), strict=True
         ):
             if part.complex:
-                flat = torch.view_as_complex(flat.reshape(*front, *part.shape, 2))
+                flat = torch.view_as_complex(flat.reshape((*front, *part.shape, 2)))
             else:
-                flat = flat.reshape(*front, *part.shape)
+                flat = flat.reshape((*front, *part.shape))
             found.append(flat)
         return tuple(found)
 

@@ -145,6 +145,13 @@ def test_derivatives_of_the_user_are_used():
     assert both.success and isinstance(both.method, tm.optim.solvers.LBFGS)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_number_is_a_point(method):
+    x0 = torch.tensor(3.0, dtype=F64)
+    result = tm.minimize(lambda x: (x - 2) ** 2 + x**4, x0, method=method, tol=1e-8)
+    assert result.success and result.x.shape == () and abs(result.x - 0.8351223484) < 1e-8
+
+
 def test_complex_points():
     a = torch.randn(6, 6, generator=seeded(), dtype=torch.complex128)
     a = a + a.mH
