@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,12 +11,11 @@ from torchmanifold.optim.solvers.method import Context
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Scalar
-from torchmanifold.optim.solvers.state import PRECISION, RUNNING, State
+from torchmanifold.optim.solvers.state import State
+from torchmanifold.optim.solvers.trial import taken, tried
 from torchmanifold.optim.solvers.truncated_cg import truncated_cg
 
 __all__ = ["LevenbergMarquardt"]
-
-_ROUNDING = 10.0
 
 
 @dataclass(frozen=True)
@@ -86,38 +85,11 @@ class LevenbergMarquardt:
         )
         # The model's own decrease, without the damping.
         predicted = step.decrease + damping * step.length**2 / 2
-        x, _ = objective.moved(point, step.c)
-        trial = objective.value(x)
-        fell, level = point.f - trial.f, _ROUNDING * eps * abs(point.f)
-        rounding = (predicted <= level) & (abs(fell) <= level)
-        ratio = rows.where(rounding, 1.0, rows.divide(fell, predicted))
-        finite = rows.finite(trial.f)
-        good = finite & (ratio > 1e-4)
-        some, fails = rows.split(good, active)
-        if some:
-            objective.gradient(trial)
-            good = good & rows.finite(trial.norm)
-            some, fails = rows.split(good, active)
-        cube = (2 * ratio - 1) ** 3
-        factor = rows.where(good, rows.most(1 - cube, 1 / 3), growth)
-        memory = damping * factor, rows.where(good, 2.0, 2 * growth)
-        size = rows.norm(objective.space.vector(point.x)) if fails else rows.full(0.0)
-        lost = rows.no(good) & (step.length <= eps * rows.most(size, eps))
-        state = replace(
-            state,
-            memory=memory,
-            nit=state.nit + 1,
-            verdict=rows.where(lost, PRECISION, RUNNING),
-            curvature=step.curvature,
-            fell=rows.where(good, fell, 0.0),
-        )
-        if not some:
-            return state, point, good, rounding
-        accepted = replace(
-            state, x=trial.x, f=trial.f, c=trial.c, norm=trial.norm, step=step.length
-        )
-        if not fails:
-            return accepted, trial, good, rounding
-        merged = rows.merge(good, accepted, state)
-        # One graph for the points of all problems.
-        return merged, objective.evaluate(merged.x), good, rounding
+        trial = tried(objective, point, step.c, predicted, 1e-4, active)
+        cube = (2 * trial.ratio - 1) ** 3
+        factor = rows.where(trial.good, rows.most(1 - cube, 1 / 3), growth)
+        memory = damping * factor, rows.where(trial.good, 2.0, 2 * growth)
+        return taken(
+            objective, state, point, trial, active,
+            memory=memory, length=step.length, curvature=step.curvature,
+        )  # fmt: skip

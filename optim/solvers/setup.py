@@ -92,7 +92,8 @@ def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> A
         x = leaf.detach()
         if x.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
             raise TypeError(
-                f"{what}: expected float32 or float64 (or complex), got {x.dtype}; use .double()"
+                f"{what}: expected float32, float64 or complex numbers, got {x.dtype}; use "
+                f"{what}.double()"
             )
         if (x.dtype, x.device) != (leaves[0].dtype, leaves[0].device) and (
             x.real.dtype != leaves[0].real.dtype or x.device != leaves[0].device
@@ -143,7 +144,7 @@ def objective_of(
     for leaf, name in zip(leaves, names_of(x0, "x0"), strict=True):
         if not (leaf.is_floating_point() or leaf.is_complex()):
             raise TypeError(
-                f"{name}: expected a floating point tensor, got {leaf.dtype}; use .double()"
+                f"{name}: expected a floating point tensor, got {leaf.dtype}; use {name}.double()"
             )
     shape: tuple[int, ...] = ()
 

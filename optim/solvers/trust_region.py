@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -11,12 +11,11 @@ from torchmanifold.optim.solvers.method import Context
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.rows import Scalar
-from torchmanifold.optim.solvers.state import PRECISION, RUNNING, State
+from torchmanifold.optim.solvers.state import State
+from torchmanifold.optim.solvers.trial import taken, tried
 from torchmanifold.optim.solvers.truncated_cg import truncated_cg
 
 __all__ = ["TrustRegion"]
-
-_ROUNDING = 10.0
 
 
 @dataclass(frozen=True)
@@ -86,54 +85,15 @@ class TrustRegion:
             active,
             (lambda r: precondition(point, r)) if precondition else None,
         )
-        x, eta = objective.moved(point, step.c)
-        trial = objective.value(x)
-
-        fell, level = point.f - trial.f, _ROUNDING * eps * abs(point.f)
-        rounding = (step.decrease <= level) & (abs(fell) <= level)
-        numerator = fell
-        if rows.some(rounding & active):
-            # Differences of values say nothing here, the gradients at both ends do.
-            objective.gradient(trial)
-            slopes = rows.dot(point.c, eta) + rows.dot(trial.c, eta)
-            numerator = rows.where(rounding, -slopes / 2, fell)
-        ratio = rows.divide(numerator, step.decrease)
-        finite = rows.finite(trial.f)
-        good = finite & (ratio > self.accept)
-
-        some, fails = rows.split(good, active)
-        if some:
-            objective.gradient(trial)
-            finite = finite & rows.finite(trial.norm)
-            good = good & finite
-            some, fails = rows.split(good, active)
-
-        shorter = rows.least(radius, step.length) * rows.where(finite, 0.25, 0.1)
+        trial = tried(objective, point, step.c, step.decrease, self.accept, active)
+        shorter = rows.least(radius, step.length) * rows.where(trial.finite, 0.25, 0.1)
         longer = rows.least(2 * radius, self._largest(objective))
         radius = rows.where(
-            finite & (ratio >= 0.25),
-            rows.where((ratio > 0.75) & step.border, longer, radius),
+            trial.finite & (trial.ratio >= 0.25),
+            rows.where((trial.ratio > 0.75) & step.border, longer, radius),
             shorter,
         )
-        # A step that rounding swallows.
-        size = rows.norm(objective.space.vector(point.x)) if fails else rows.full(0.0)
-        lost = rows.no(good) & (step.length <= eps * rows.most(size, eps))
-        state = replace(
-            state,
-            memory=radius,
-            nit=state.nit + 1,
-            verdict=rows.where(lost, PRECISION, RUNNING),
-            curvature=step.curvature,
-            fell=rows.where(good, fell, 0.0),
-        )
-        if not some:
-            return state, point, good, rounding
-        accepted = replace(
-            state, x=trial.x, f=trial.f, c=trial.c, norm=trial.norm, step=step.length
-        )
-        if not fails:
-            return accepted, trial, good, rounding
-        merged = rows.merge(good, accepted, state)
-        # One graph for the points of all problems.
-        whole = objective.evaluate(merged.x)
-        return merged, whole, good, rounding
+        return taken(
+            objective, state, point, trial, active,
+            memory=radius, length=step.length, curvature=step.curvature,
+        )  # fmt: skip
