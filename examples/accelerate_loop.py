@@ -4,11 +4,11 @@ A loop of accelerate, stopped and resumed
 
 This example needs ``accelerate``: ``pip install "torchmanifold[training]"``.
 
-A parametrized weight is trained by the optimizer that a script has already, here Adam with a
-schedule, accumulated gradients and clipping, all of them by ``accelerate``. Its base moves every
-20 steps. The script is stopped half-way and resumed from its checkpoint, which holds the base, the
-momentum and the count of steps to the next move: the resumed run ends in the weights of the run
-that was never stopped.
+A parametrized weight is trained by the optimizer that a script has already. Here it is Adam with a
+schedule, accumulated gradients and clipping, all by ``accelerate``. The base of the weight moves
+every 20 steps. The script is stopped half-way and resumed from its checkpoint, which holds the
+base, the momentum and the number of steps to the next move. The resumed run ends in the same
+weights as a run that was never stopped.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import torchmanifold as tm
 
 # %%
-# The network, and batches from a network of its kind.
+# The network, and batches whose targets come from a second network of the same kind.
 
 
 def network() -> nn.Sequential:
@@ -42,9 +42,9 @@ def batches(count: int) -> DataLoader:
 
 
 # %%
-# What ``prepare`` returns wraps the optimizer, and hooks belong to the one inside: rebase before
-# ``prepare``. Coordinates have no part that is normal to a manifold, so that accelerate's own
-# clipping is right; weights under ``how="riemannian"`` are clipped by
+# ``prepare`` wraps the optimizer, and the hook belongs to the wrapped one, so ``rebase_every``
+# comes before ``prepare``. Coordinates have no part that is normal to a manifold, so accelerate's
+# own clipping is right. Weights under ``how="riemannian"`` are clipped by
 # :func:`torchmanifold.optim.clipping.clip_grad_norm_`, after ``accelerator.unscale_gradients()``.
 
 
@@ -61,7 +61,7 @@ class Training:
         )
 
     def step(self, x: Tensor, y: Tensor) -> float:
-        """One batch; the weights move with every second."""
+        """One batch; every second batch moves the weights."""
         with self.accelerator.accumulate(self.model):
             loss = nn.functional.mse_loss(self.model(x), y)
             self.accelerator.backward(loss)

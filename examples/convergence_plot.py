@@ -3,12 +3,11 @@ A convergence plot from a small comparison
 ==========================================
 
 ``torchmanifold compare`` runs problems and methods side by side, from the same initial points, and
-writes a report. From Python it is ``tm.compare.run``: say what to run, and draw what you want to
-see from the rows that come back.
+writes a report. ``tm.compare.run`` does so from Python, and returns rows for figures of your own.
 
-Here: the orthogonal Procrustes problem, whose optimum is known in closed form, with five methods.
-Those with a learning rate take the best of three. Each is drawn as the median over three seeds,
-with a band from the smallest to the largest.
+This example takes the orthogonal Procrustes problem, whose optimum is known in closed form, and
+five methods. A method with a learning rate takes the best of three rates. The figure shows the
+median over three seeds, with a band from the smallest to the largest value.
 """
 
 import tempfile
@@ -22,8 +21,8 @@ import torchmanifold as tm
 METHODS = ("cayley-adam", "cayley-every1-sgd", "riemannian-sgd", "riemannian-adam", "trust-region")
 
 # %%
-# One row for each run and recorded step: gap to the optimum, residual, seconds, and more. The
-# summary says which learning rate is the best of each method.
+# The result has one row for each run and recorded step: gap to the optimum, residual, seconds, and
+# more. The summary names the best learning rate of each method.
 
 
 def chosen_rows(steps: int, seeds: int) -> pd.DataFrame:
@@ -40,8 +39,8 @@ def chosen_rows(steps: int, seeds: int) -> pd.DataFrame:
 
 
 # %%
-# The gap cannot fall below the rounding of the optimal value, which the rows state as their
-# floor; the residual shows that every method stays on the manifold all the way.
+# The gap cannot fall below the rounding error of the optimal value, which the rows state as their
+# floor. The residual shows that every method stays on the manifold throughout.
 
 
 def main(steps: int = 150, seeds: int = 3) -> pd.Series:

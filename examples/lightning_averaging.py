@@ -4,14 +4,14 @@ An average of rotations, under Lightning
 
 This example needs ``lightning``: ``pip install "torchmanifold[training]"``.
 
-The mean of two rotations is no rotation, so that an exponential moving average of weights leaves
-the manifold. Lightning's ``WeightAveraging`` takes means of parameters. That is right for
-coordinates whose base never moves, and wrong for others and for constrained parameters.
+The mean of two rotations is not a rotation, so an exponential moving average of weights leaves
+the manifold. Lightning's ``WeightAveraging`` takes means of parameters. Such a mean is right for
+coordinates whose base never moves, and wrong for other coordinates and for constrained parameters.
 :func:`torchmanifold.weights.averaging.average_` takes the mean of the weights and projects it. A
-callback of a few lines does so after every step.
+callback of a few lines calls it after every step.
 
-The task: points and their images under an unknown rotation, with much noise. The last weight
-follows the noise of the last batches, the average is nearer to the truth, and both are rotations.
+The data are points and their images under an unknown rotation, with much noise. The last weight
+follows the noise of the last batches. The average is nearer to the truth, and both are rotations.
 """
 
 import copy
@@ -39,8 +39,9 @@ def batches(count: int) -> DataLoader:
 
 
 # %%
-# A module of Lightning as any other, but for the line that constrains the weight. Clipping by
-# Riemannian gradients goes where Lightning expects clipping of one's own.
+# One line, which constrains the weight, distinguishes the module from any other. The method
+# ``configure_gradient_clipping`` is Lightning's place for custom clipping, here by Riemannian
+# gradients.
 
 
 class Rotation(lightning.LightningModule):
@@ -63,8 +64,8 @@ class Rotation(lightning.LightningModule):
 
 
 # %%
-# The average. A batch that only accumulates gradients moves no weight, hence the look at
-# ``global_step``. What a callback returns as its state is in Lightning's checkpoints.
+# The average. A batch that only accumulates gradients moves no weight, so the callback compares
+# ``global_step`` with its last value. Lightning's checkpoints contain the state of a callback.
 
 
 class Average(lightning.Callback):

@@ -7,13 +7,13 @@ This example needs ``transformers``, ``peft`` and ``accelerate``:
 downloaded.
 
 LoRA adds :math:`B A` to a frozen weight. The pair has more freedom than the product: any invertible
-:math:`M` gives the same :math:`B M^{-1} M A`, so that :math:`A` can grow while :math:`B` shrinks.
-With orthonormal rows of :math:`A`, a rotation is all that is left of this freedom, and the size of
+:math:`M` gives the same :math:`B M^{-1} M A`, so :math:`A` can grow while :math:`B` shrinks.
+If the rows of :math:`A` are orthonormal, only a rotation is left of this freedom, and the size of
 the update is the size of :math:`B`.
 
-One line constrains the factors. Here it is done in both ways, since the Trainer takes both: as
+One line constrains the factors. The script does so in both ways, and the Trainer takes both: as
 coordinates, which its own AdamW moves, and as plain parameters, which an optimizer of
-``tm.optim`` moves. In the end the adapter is a plain one of PEFT, which loads without this library.
+``tm.optim`` moves. The final adapter is a plain one of PEFT, which loads without this library.
 """
 
 import tempfile
@@ -72,10 +72,11 @@ def factors(model: nn.Module) -> list[nn.Module]:
 
 
 # %%
-# Two callbacks. The first moves the bases of the coordinates every so many steps; the Trainer wraps
-# its optimizer, and the hook belongs to the one inside. The second clips by the Riemannian norm:
-# what is normal to a manifold moves nothing, and should not count. The Trainer's own clipping, by
-# the Euclidean norm, is then turned off (``max_grad_norm=0``).
+# Two callbacks. The first moves the bases of the coordinates after every few steps. The Trainer
+# wraps its optimizer, and the hook belongs to the wrapped one. The second callback clips by the
+# Riemannian norm, because the part of a gradient that is normal to a manifold moves nothing and
+# should not count. The Trainer's own clipping, by the Euclidean norm, is then turned off
+# (``max_grad_norm=0``).
 
 
 class RebaseEvery(TrainerCallback):
@@ -99,8 +100,8 @@ class ClipRiemannian(TrainerCallback):
 
 
 # %%
-# The Trainer is told nothing else. Its ``optimizer_cls_and_kwargs`` takes a class of ``tm.optim``
-# as any other; two batches are accumulated for a step.
+# The Trainer needs no other change. Its ``optimizer_cls_and_kwargs`` takes a class of ``tm.optim``
+# like any other. A step accumulates two batches.
 
 
 def train(model: PeftModel, how: str, steps: int, folder: str) -> tuple[float, float]:
@@ -134,9 +135,9 @@ def train(model: PeftModel, how: str, steps: int, folder: str) -> tuple[float, f
 
 
 # %%
-# A constrained parameter is a plain parameter, and is saved as it is. Coordinates are not: what
-# PEFT saves are plain weights after ``tm.unconstrain``, which leaves the value. Either adapter then
-# loads into a model that knows nothing of manifolds, and computes the same.
+# A weight under ``how="riemannian"`` is a plain parameter, and PEFT saves it as it is. Coordinates
+# must first become plain weights by ``tm.unconstrain``, which keeps the value. Either adapter then
+# loads into a model without constraints, which computes the same.
 
 
 def save(model: PeftModel, folder: str) -> None:

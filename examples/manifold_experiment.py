@@ -1,6 +1,6 @@
 r"""
-Parametrized, Riemannian, and what lies between
-===============================================
+Parametrized, Riemannian, and between the two
+=============================================
 
 The dominant :math:`p`-dimensional subspace of data with covariance :math:`C` minimizes
 :math:`-\operatorname{tr}(X^\top C X)` over the :math:`n \times p` matrices with orthonormal
@@ -11,8 +11,8 @@ columns, the Stiefel manifold. A weight can move on it in two ways:
 * *Riemannian*: the weight itself moves along its Riemannian gradient.
 
 Both use the same retraction :math:`R`. Moving the base to the current weight every
-:math:`K` steps turns the first into the second; at :math:`K = 1` they are the same method,
-and this script measures by how much they differ.
+:math:`K` steps turns the first into the second. At :math:`K = 1` they are the same method,
+and this script measures the difference of their results.
 """
 
 import matplotlib.pyplot as plt
@@ -47,8 +47,8 @@ class Subspace(nn.Module):
 
 
 # %%
-# One function descends in every way. ``every`` is the dial: ``None`` never moves the base,
-# ``1`` moves it after every step.
+# One function serves all ways. The argument ``every`` is the dial: ``None`` never moves the base,
+# and ``1`` moves it after every step.
 
 
 def descend(start: Tensor, c: Tensor, how: str, every: int | None, steps: int) -> tuple:
@@ -87,7 +87,7 @@ def main(steps: int = 200, p: int = 10, seed: int = 0) -> dict[str, float]:
         "rebased every step": ("parametrized", 1),
         "Riemannian": ("riemannian", None),
     }
-    # Two curves coincide: the lower one is wide and pale, so that both are seen.
+    # Two curves coincide: the lower one is wide and pale, so that both are visible.
     styles = {
         "parametrized": {"color": "tab:blue", "linestyle": "--"},
         "rebased every 20": {"color": "tab:orange"},

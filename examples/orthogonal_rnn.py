@@ -9,9 +9,9 @@ times through the recurrent kernel :math:`W`, so it grows or shrinks with the po
 
 One line keeps the kernel of :class:`torch.nn.RNN` orthogonal; the training loop and the
 optimizer stay those of PyTorch. The unconstrained network trains beside it, from the same
-start and with the same batches. The network is a ReLU network. With tanh, whose slope bounds
-the powers from above by itself, the unconstrained network learned faster in our runs: an
-orthogonal kernel is no cure for everything.
+initial weights and with the same batches. The nonlinearity is ReLU. The slope of tanh already
+bounds the powers from above, and with it the unconstrained network learned faster in our runs: an
+orthogonal kernel is not a cure for everything.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ def pixel_sequences() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 # %%
-# The network: a recurrent layer and a linear one that reads the last state. The kernel
-# starts as a rotation in both cases, so that the constraint is all they differ in.
+# The network: a recurrent layer and a linear one that reads the last state. The initial kernel
+# is a rotation in both cases, so the networks differ in the constraint alone.
 
 
 class PixelReader(nn.Module):
@@ -82,7 +82,7 @@ def accuracy(model: nn.Module, data: tuple[Tensor, ...]) -> float:
 
 
 # %%
-# ``tm.constrain`` is the only line that the two networks do not share.
+# ``tm.constrain`` is the only line in which the two networks differ.
 
 
 def main(steps: int = 800, hidden: int = 64, seed: int = 0) -> dict[str, float]:

@@ -2,13 +2,14 @@ r"""
 An experiment of your own
 =========================
 
-``tm.compare`` runs your problems and methods beside those of the library: one decorator each. A
-problem says its loss, a first point, and what is known of its optimum; a method turns a model into
-an optimizer, a solver, or a function that makes a step. The same file serves the command line,
-``torchmanifold compare own_experiment.py --method trust-region --seeds 5``.
+``tm.compare`` runs your problems and methods beside those of the library. One decorator makes a
+problem, and another makes a method. A problem states its loss, an initial point, and its optimum if
+that is known. A method turns a model into an optimizer, a solver, or a function that makes a step.
+The same file serves the command line, ``torchmanifold compare own_experiment.py --method
+trust-region --seeds 5``.
 
-Here: the relaxation of max-cut by Burer and Monteiro, whose points are matrices with columns of
-unit length, with heavy-ball steps against methods of the library.
+This example compares heavy-ball steps with methods of the library on the relaxation of max-cut by
+Burer and Monteiro, whose points are matrices with columns of unit length.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ import torch
 import torchmanifold as tm
 
 # %%
-# Twenty lines of one's own.
+# A problem and a method in twenty lines.
 
 
 @tm.compare.problem(manifold=tm.Oblique(), title="max-cut relaxation")
@@ -45,7 +46,7 @@ def heavy_ball(model: torch.nn.Module, config: tm.compare.Config) -> torch.optim
 
 
 # %%
-# The results are a table, figures, a report of one page, and a frame of pandas.
+# The results are a table, figures, a report of one page, and a data frame of pandas.
 
 
 def main(steps: int = 100, seeds: int = 3) -> pd.DataFrame:

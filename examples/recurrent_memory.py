@@ -2,14 +2,14 @@ r"""
 From an RNN that forgets to one that remembers
 ==============================================
 
-A network reads one of eight symbols, then nothing for 200 steps, then a cue; it must say which
-symbol it was. An ordinary RNN and an LSTM learn nothing here, because the gradient at the first
-step has passed 200 times through the recurrent kernel and is gone. With an orthogonal kernel it
-is still there, and some fifty steps of training solve the task.
+A network reads one of eight symbols, then nothing for 200 steps, then a cue, and must name the
+symbol. An ordinary RNN and an LSTM learn nothing here, because the gradient passes 200 times
+through the recurrent kernel and vanishes before it reaches the first step. With an orthogonal
+kernel it does not vanish, and some fifty steps of training solve the task.
 
-This page goes from the networks that fail, by one changed line, to one that works; and then to a
-network of your own: an LSTM whose gates are constrained one by one, trained, saved, loaded and
-freed again.
+This page begins with two networks that fail, and changes one line to get one that works. It ends
+with a network of your own: an LSTM whose gates are constrained one by one, trained, saved, loaded
+and freed again.
 """
 
 import tempfile
@@ -53,7 +53,7 @@ class Reader(nn.Module):
 
 
 # %%
-# Training is that of any PyTorch model, and so is the optimizer.
+# The training loop and the optimizer are ordinary ones of PyTorch.
 
 
 def train(model: Reader, length: int, steps: int, seed: int) -> list[float]:
@@ -81,10 +81,10 @@ def accuracy(model: Reader, length: int, seed: int) -> float:
 # %%
 # One line
 # --------
-# The two networks that fail, and the one that does not. The interface of
-# :class:`~torchmanifold.nn.recurrent.OrthogonalRNN` is that of :class:`torch.nn.RNN`; its kernel
-# is a rotation, before the training and after each of its steps, and its nonlinearity, modReLU,
-# has slope 0 or 1.
+# The two networks that fail, and the one that works. The interface of
+# :class:`~torchmanifold.nn.recurrent.OrthogonalRNN` is that of :class:`torch.nn.RNN`. Its kernel
+# is a rotation before training and after each step, and its nonlinearity, modReLU, has slope 0 or
+# 1.
 
 
 def networks(hidden: int) -> dict[str, nn.Module]:
@@ -98,8 +98,8 @@ def networks(hidden: int) -> dict[str, nn.Module]:
 
 
 # %%
-# Why it works can be seen before any training: the gradient of the loss at the input of each
-# step. What comes back to the first step is all that the network can learn from.
+# The gradient of the loss at the input of each step shows the reason before any training. A network
+# can learn from the first step only if the gradient reaches it.
 
 
 def gradient_through_time(model: Reader, length: int, seed: int) -> Tensor:
@@ -114,20 +114,20 @@ def gradient_through_time(model: Reader, length: int, seed: int) -> Tensor:
 # %%
 # A network of your own
 # ---------------------
-# Nothing has to be built from our parts. ``tm.constrain`` takes any module and the names of its
-# weights; here all kernels of a bidirectional LSTM of two layers, in one call. Each stacks the
-# square blocks of four gates, and ``blocks=4`` makes each of these a rotation by itself.
+# A network needs no layers of this library. ``tm.constrain`` takes any module and the names of its
+# weights; here one call takes all kernels of a bidirectional LSTM of two layers. Each kernel stacks
+# the square blocks of four gates, and ``blocks=4`` makes each block a rotation.
 #
 # The state dict of a constrained network loads into one that is constrained in the same way.
-# ``tm.unconstrain`` makes plain weights again, with their values, for whoever does not have this
-# library.
+# ``tm.unconstrain`` makes plain weights again, with their values, for users without this library.
 #
-# This keeps the kernels orthogonal and no more: the gates of an LSTM go on multiplying its state
-# by numbers below 1, so orthogonal gates alone do not make it solve the task above.
+# The constraint keeps the kernels orthogonal, and does no more. The gates of an LSTM still multiply
+# its state by numbers below 1, so orthogonal kernels alone do not make an LSTM solve the task
+# above.
 
 
 def own_network(hidden: int, length: int, steps: int, seed: int) -> float:
-    """Constrain, train, save, load and free an LSTM; how far its scores move by all that."""
+    """Constrain, train, save, load and free an LSTM; the change of its scores by the last three."""
     inputs = SYMBOLS + 1
 
     def build() -> Reader:

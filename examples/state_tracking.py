@@ -2,14 +2,14 @@ r"""
 Tracking the state of a group
 =============================
 
-A stream of moves shuffles four cups; where is each cup now? Every move is a permutation, the state
-is their product, and it depends on every move that was ever made. The order of the moves matters,
-so that no sum or average of them tells the answer.
+A sequence of moves shuffles four cups. Where is each cup now? Every move is a permutation, and the
+state is the product of all moves so far. The order of the moves matters, so no sum or average of
+them gives the answer.
 
 A linear recurrence :math:`h_t = a(x_t) h_{t-1} + b(x_t)` with positive numbers :math:`a` forgets:
-it cannot even count modulo two. With an orthogonal matrix in the place of the number, made of four
-reflections that the move chooses, it learns the multiplication of the group itself, from sequences
-of at most 24 moves, and goes on with it for several times as long.
+it cannot even count modulo two. Now let :math:`a` be an orthogonal matrix, the product of four
+reflections that the move chooses. This recurrence learns the multiplication of the group from
+sequences of at most 24 moves, and stays right on sequences several times as long.
 """
 
 from itertools import permutations
@@ -86,8 +86,8 @@ class Tracker(nn.Module):
 
 
 # %%
-# Training starts with short sequences: a network that has learned to multiply two moves needs
-# little more for twenty.
+# Training begins with short sequences: a network that can multiply two moves needs little more
+# training for twenty.
 
 
 def train(tracker: Tracker, steps: int, longest: int) -> float:
@@ -152,11 +152,12 @@ def main(steps: int = 500, longest: int = 24) -> dict[str, Tensor]:
 
 
 # %%
-# In as many steps of training the LSTM has hardly begun; five times as many leave it right a
-# quarter of the time. The orthogonal recurrence neither forgets nor grows. Small errors of its
-# transitions add up over hundreds of moves; more training makes them smaller.
+# After the same number of training steps the LSTM has hardly begun to learn; after five times as
+# many it is right a quarter of the time. The state of the orthogonal recurrence neither decays nor
+# grows. Small errors of its transitions add up over hundreds of moves, and more training makes them
+# smaller.
 #
-# It is linear in its state, so that it runs on an accelerator as a scan over time
+# The recurrence is linear in its state, so it runs on an accelerator as a scan over time
 # (:func:`torchmanifold.nn.scan.linear_scan`), where an LSTM takes one step after the other.
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ A character-level transformer reads the manual of Python, which every Python shi
 orthonormal columns or rows (Stiefel), and a fixed Frobenius norm (a sphere). Embeddings and the
 head are trained by AdamW in all cases.
 
-Two things are asked at two widths. How low is the loss after so many steps? And does the best
-learning rate of a narrow network also fit a wide one? The rule of *maximal update* (muP) gives
-AdamW a rate that does: that of a matrix falls with the width. A comparison without it would credit
-the constraint with what a rule of scale does.
+The script asks two questions at two widths. How low is the loss after a given number of steps? Does
+the best learning rate of a narrow network also fit a wide one? Under the rule of *maximal update*
+(muP) the rate of a matrix falls with the width, and then one rate of AdamW fits both. A comparison
+without this rule would credit the constraint with an effect of scale.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy, rms_norm, scaled_dot_product_atte
 import torchmanifold as tm
 
 # %%
-# The text: the topics of Python's manual, of which the last twentieth is held out.
+# The text: the topics of Python's manual. The last twentieth is held out.
 
 TEXT = "\n".join(topics.topics[name] for name in sorted(topics.topics))
 ALPHABET = sorted(set(TEXT))
@@ -41,7 +41,7 @@ def batch(seed: int, step: int, size: int = 16) -> tuple[Tensor, Tensor]:
 
 
 def held_out(size: int = 128) -> tuple[Tensor, Tensor]:
-    """Sequences of the part that is never trained on."""
+    """Sequences of the held-out part."""
     return _windows(HELD_OUT, torch.linspace(0, len(HELD_OUT) - CONTEXT - 1, size).long())
 
 
@@ -51,9 +51,9 @@ def _windows(text: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # %%
-# The network. A matrix has a gain in front. It is 1 for ordinary weights. Orthonormal ones keep the
-# length of a vector, and the gain :math:`\sqrt{n_{out} / n_{in}}` makes that the size of an entry,
-# whatever the shape.
+# The network. A gain multiplies each matrix. It is 1 for ordinary weights. A matrix with
+# orthonormal columns keeps the length of a vector; with the gain :math:`\sqrt{n_{out} / n_{in}}` it
+# keeps the size of an entry, whatever the shape.
 
 
 class Matrix(nn.Linear):
@@ -109,9 +109,10 @@ def loss(model: nn.Module, characters: Tensor, successors: Tensor) -> Tensor:
 
 
 # %%
-# The methods: each takes a network and a rate, constrains what it constrains, and returns the
-# optimizers that move it. Plain AdamW has one rate for all. In all others the rate of the head
-# falls with the width, embeddings keep theirs, and the rate that is varied is that of the matrices.
+# The methods. Each takes a network and a rate, constrains the matrices if it has a constraint, and
+# returns the optimizers that move the network. Plain AdamW has one rate for all weights. In all
+# other methods the rate of the head falls with the width, that of the embeddings is fixed, and the
+# grid varies the rate of the matrices.
 
 BASE, OTHERS = 32, 1e-2  # the width at which muP changes nothing; the rate of embeddings and head
 
@@ -249,15 +250,16 @@ def main(
 # sphere, Adam     2.196         0.3          2.117         0.3
 # ================ ============= ============ ============= ============
 #
-# The step of fixed spectral norm is what helps: Muon is the best on ordinary matrices, and the best
-# on Stiefel, and the wider network gains more from it. The constraint does not help. It costs Muon
-# 0.08 and 0.12; a gain that is trained wins a third of that back at width 32 (2.129, one seed). SGD
-# and Adam on Stiefel end between AdamW and AdamW with muP, and the sphere a little above them all.
+# Steps of fixed spectral norm help: Muon is the best on ordinary matrices and on Stiefel, and the
+# wider network gains more from it. The constraint does not help. It costs Muon 0.08 and 0.12; a
+# trained gain wins a third of the first loss back (2.129 at width 32, one seed). SGD and Adam on
+# Stiefel end near AdamW with and without muP, and the sphere is a little above them.
 #
-# The rate that is best at width 32 is the best at 96 too under muP, Muon, and the constraints but
-# for Muon on Stiefel, which loses 0.07 with it; AdamW loses 0.32. So the rule of scale is enough to
-# carry a rate from one width to another, and a constraint wants a reason of its own, such as a
-# bound on what a layer does to its input. A run of 300 steps on one text is no language model.
+# Under muP, Muon and the constraints the best rate at width 32 is also the best at width 96. Muon
+# on Stiefel is an exception, and loses 0.07 with that rate. Plain AdamW loses 0.32. So the rule of
+# scale is enough to carry a rate from one width to another. A constraint needs another reason, such
+# as a bound on the effect of a layer on its input. A run of 300 steps on one text is not a language
+# model.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

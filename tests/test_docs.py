@@ -9,6 +9,7 @@ import configparser
 import csv
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 import shlex
@@ -244,6 +245,53 @@ def test_what_the_guide_to_recurrent_networks_claims() -> None:
         assert 0.49 < times(rows, "ms_per_step", "cayley", "geotorch") < 0.67
         kept = [name for name in rows if name.startswith(("exp", "cayley", "riemannian"))]
         assert all(float(rows[name]["residual_largest"]) < 2e-6 for name in kept)
+
+
+def test_the_tables_of_the_measurements_are_those_measured() -> None:
+    folder = ROOT / "docs" / "measured"
+    page = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
+    with (folder / "summary.csv").open(encoding="utf-8") as file:
+        descent = {
+            row["method"]: f"| `{row['method']}` | {float(row['value']):.1e} | "
+            f"{float(row['residual_largest']):.1e} | {float(row['ms_per_step']):.2f} |"
+            for row in csv.DictReader(file)
+            if (row["problem"], row["dtype"], row["chosen"]) == ("procrustes", "float64", "True")
+        }
+    rows = re.findall(r"^\| `(\S+)` \| .*$", page, re.MULTILINE)
+    assert len(rows) == 7
+    assert all(descent[method] in page for method in rows)
+
+    times = re.findall(r"\(`(\w+-\d+)`.*?\) \|.*?\|.*?\| (.*) \|$", page, re.MULTILINE)
+    assert len(times) == 3
+    for task, told in [*times, ("digits", re.search(r"\(`digits`\) .*, 64 \| (.*) \|", page)[1])]:
+        measured = {row["ms_per_step"] for row in _recurrent(task).values()}
+        for cell in filter(None, map(str.strip, told.split("|"))):
+            digits = len(cell.partition(".")[2])
+            assert cell in {f"{float(value):.{digits}f}" for value in measured}, (task, cell)
+
+    bench = "".join((folder / f"bench-{part}.txt").read_text("utf-8") for part in ("maps", "optim"))
+    speed = re.findall(
+        r"^\| .* \| ([\d.]+) \| .* \| ([\d.]+) \|$", page.partition("## Speed")[2], re.M
+    )
+    assert len(speed) == 7
+    for ours, ratio in speed:
+        assert re.search(
+            rf"ours.*?│ +{re.escape(ours)} \[(.*\n)*?.*│ +{re.escape(ratio)} \[", bench
+        )
+
+
+def test_the_picture_of_the_start_page_is_drawn_by_its_script(tmp_path: Path) -> None:
+    script = ROOT / "docs" / "draw_retraction.py"
+    spec = importlib.util.spec_from_file_location("draw_retraction", script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.draw(tmp_path / "again.svg")
+    drawn, kept = ((tmp_path / "again.svg").read_text("utf-8"), module.FIGURE.read_text("utf-8"))
+    named = re.compile(r'<g id="([a-z-]+)">')  # matplotlib's own names have numbers
+    parts = {"manifold", "point", "tangent-vector", "retraction", "base", "weight"}
+    assert parts <= set(named.findall(drawn)) == set(named.findall(kept))
+    assert "#ffffff" not in kept, "a white background would glare on a dark page"
 
 
 def test_every_module_is_in_the_reference() -> None:
