@@ -1,4 +1,4 @@
-"""Networks of our own: recurrences with orthogonal transitions, and a convolution."""
+"""Layers: recurrences with orthogonal transitions, and an orthogonal convolution."""
 
 from torchmanifold.nn import init
 from torchmanifold.nn.nonlinearity import ModReLU, modrelu

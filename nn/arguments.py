@@ -1,4 +1,4 @@
-"""What `OrthogonalRNN` refuses, in the words of `nn.RNN` where that has them."""
+"""Checks of the arguments of `OrthogonalRNN`, with the messages of `nn.RNN` where it has them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def check_sizes(**sizes: int) -> None:
-    """Positive integers."""
+    """Refuse sizes that are not positive integers."""
     for name, size in sizes.items():
         if not isinstance(size, int):
             raise TypeError(
@@ -32,7 +32,7 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_flags(**flags: bool) -> None:
-    """True or False."""
+    """Refuse flags that are not True or False."""
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise TypeError(
@@ -41,7 +41,7 @@ def check_flags(**flags: bool) -> None:
 
 
 def check_dropout(dropout: float, num_layers: int) -> None:
-    """A probability; a warning where it has no effect."""
+    """Refuse a dropout that is not a probability, and warn where it has no effect."""
     if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
         raise ValueError(
             f"OrthogonalRNN: dropout should be a number in [0, 1], the probability of an element "
@@ -56,7 +56,7 @@ def check_dropout(dropout: float, num_layers: int) -> None:
 
 
 def check_name(argument: str, name: object, known: Iterable[str], also: str = "") -> None:
-    """One of the known names; the nearest one is suggested."""
+    """Refuse an unknown name, and suggest the nearest known one."""
     names = list(known)
     if name in names:
         return
@@ -69,7 +69,7 @@ def check_name(argument: str, name: object, known: Iterable[str], also: str = ""
 
 
 def check_positive(**numbers: float | None) -> None:
-    """A positive number, or None."""
+    """Refuse numbers that are neither positive nor None."""
     for name, number in numbers.items():
         known = isinstance(number, int | float) and not isinstance(number, bool) and number > 0
         if number is not None and not known:
@@ -79,7 +79,7 @@ def check_positive(**numbers: float | None) -> None:
 
 
 def check_input(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
-    """`(..., input_size)` with at least one time step, in the dtype of the weights."""
+    """Refuse an input that is not `(..., input_size)` in the dtype of the weights."""
     if x.shape[-1] != input_size:
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}"
@@ -88,7 +88,7 @@ def check_input(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
 
 
 def check_state(hx: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """The shape `(layers * directions, batch, hidden_size)`, unbatched without the batch."""
+    """Refuse a state that is not `(layers * directions, batch, hidden_size)` (batch optional)."""
     if not isinstance(hx, Tensor):
         raise TypeError(
             f"OrthogonalRNN: hx must be a tensor of shape {shape}, got a {type(hx).__name__}; "

@@ -1,4 +1,4 @@
-"""Orthogonal matrices from which recurrent kernels start."""
+"""Initial values of recurrent kernels: orthogonal matrices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["INITIALIZATIONS", "cayley", "haar", "henaff", "identity"]
 
 
 def _rotations(angles: Tensor, size: int) -> Tensor:
-    """Block diagonal `[[cos, sin], [-sin, cos]]`; a last 1 where the size is odd."""
+    """Blocks `[[cos, sin], [-sin, cos]]` on the diagonal, and a last 1 if the size is odd."""
     first = torch.arange(0, size - 1, 2, device=angles.device)
     x = torch.eye(size, dtype=angles.dtype, device=angles.device)
     x[first, first] = x[first + 1, first + 1] = angles.cos()
@@ -43,10 +43,11 @@ def henaff(
 ) -> Tensor:
     r"""Rotations of `size / 2` planes by angles from U(-pi, pi): eigenvalues `exp(+-i theta)`.
 
-    The start of the copying memory task: states of all frequencies, which neither grow nor fade.
+    The initial kernel for copying memory: its states have all frequencies, and neither grow nor
+    fade.
 
     Args:
-        size: `n`; where it is odd one eigenvalue is 1.
+        size: `n`; if it is odd, one eigenvalue is 1.
         generator: source of randomness.
         dtype: of the result.
         device: of the result.
@@ -75,12 +76,13 @@ def cayley(
 ) -> Tensor:
     r"""Rotations of `size / 2` planes by angles from U(0, pi/2): the right half of the circle.
 
-    The Cayley image `(I + A)^-1 (I - A)` of the skew matrix `A` with blocks `[[0, s], [-s, 0]]`,
-    `s = -sqrt((1 - cos theta) / (1 + cos theta)) = -tan(theta / 2)`, which is the rotation by
-    `theta` and is written down as such. The start of the pixel-by-pixel tasks.
+    The source defines the kernel as the Cayley image `(I + A)^-1 (I - A)` of the skew matrix `A`
+    with blocks `[[0, s], [-s, 0]]`,
+    `s = -sqrt((1 - cos theta) / (1 + cos theta)) = -tan(theta / 2)`. This image is the rotation by
+    `theta`, which is computed directly. It is the initial kernel for images read pixel by pixel.
 
     Args:
-        size: `n`; where it is odd one eigenvalue is 1.
+        size: `n`; if it is odd, one eigenvalue is 1.
         generator: source of randomness.
         dtype: of the result.
         device: of the result.
@@ -133,7 +135,7 @@ def identity(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """The identity; it takes a generator as the others do and draws nothing.
+    """The identity; it takes a generator like the other functions here, and draws nothing.
 
     Args:
         size: `n`.

@@ -1,4 +1,4 @@
-"""Nonlinearities of a recurrent layer, whose slopes are read off the state that they gave."""
+"""Nonlinearities of a recurrent layer, whose slopes are functions of their values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["NONLINEARITIES", "ModReLU", "Nonlinearity", "modrelu"]
 def modrelu(z: Tensor, bias: Tensor) -> Tensor:
     r"""`sign(z) relu(|z| + b)`: the size of each entry is shrunk by `-b`, its sign is kept.
 
-    Where it is not 0 its slope is 1, so the gradient passes an orthogonal recurrence unchanged.
-    With `b = 0` it is the identity.
+    The slope is 1 where the value is not 0, so the gradient passes an orthogonal recurrence
+    unchanged. With `b = 0` the function is the identity.
 
     Args:
         z: `(*batch, n)`, real.
@@ -33,15 +33,15 @@ def modrelu(z: Tensor, bias: Tensor) -> Tensor:
 
 
 class ModReLU(nn.Module):
-    """`modrelu` with a bias of its own, for other people's cells.
+    """`modrelu` with a bias of its own, for any cell.
 
     Args:
         size: the size `n` of the last dimension.
-        device: where the bias lies.
+        device: of the bias.
         dtype: of the bias.
 
-    Source: Arjovsky, Shah & Bengio 2016, equation (8); the start U(-0.01, 0.01) is that of
-    Lezcano-Casado & Martinez-Rubio 2019.
+    Source: Arjovsky, Shah & Bengio 2016, equation (8); the initial distribution U(-0.01, 0.01) is
+    that of Lezcano-Casado & Martinez-Rubio 2019.
 
     Example:
         >>> import torch, torchmanifold.nn
@@ -74,14 +74,14 @@ class ModReLU(nn.Module):
 
 @dataclass(frozen=True)
 class Nonlinearity:
-    """`h = f(z, b)`, and in place for the fast loop, with its derivative read off `h` alone.
+    """`h = f(z, b)`, also in place for the fast loop, with a derivative that depends on `h` alone.
 
     Attributes:
         function: `f(z, b)`, differentiable; `b` is None unless `inner_bias`.
         apply_: the same, written into `z`.
-        pull_back_: multiplies `d` by `df/dz` where the state is `h`, in place: one kernel.
-        inner_bias: whether the bias goes into `f` and not onto `z`. Then `df/db = sign(h)
-            df/dz`.
+        pull_back_: multiplies `d` by `df/dz` at the state `h`, in place, by one kernel.
+        inner_bias: whether the bias is an argument of `f`; otherwise it is added to `z`. If it is,
+            `df/db = sign(h) df/dz`.
     """
 
     function: Callable[..., Tensor]
@@ -103,7 +103,7 @@ NONLINEARITIES = {
     "modrelu": Nonlinearity(
         modrelu,
         _modrelu_,
-        # Keeps `d` where `h` is not 0.
+        # `d` stays where `h` is not 0.
         lambda d, h: _hardshrink_backward(d, h, 0.0, grad_input=d),
         inner_bias=True,
     ),

@@ -15,8 +15,8 @@ def orthonormal_columns(z: Tensor) -> Tensor:
     r"""Cayley's map of any matrix: orthonormal columns, or rows of a wide matrix.
 
     With `U` the first `p` rows of `Z`, `V` the others and `A = U - U^* + V^* V`, it is
-    `(2 (I + A)^-1 - I; -2 V (I + A)^-1)`. The Hermitian part of `A` is `V^* V`, so that `I + A`
-    always has an inverse.
+    `(2 (I + A)^-1 - I; -2 V (I + A)^-1)`. The Hermitian part of `A` is `V^* V`, so `I + A` always
+    has an inverse.
 
     Args:
         z: `(*batch, n, p)`, real or complex.
@@ -42,30 +42,31 @@ def orthonormal_columns(z: Tensor) -> Tensor:
 class OrthogonalConv2d(nn.Module):
     r"""A convolution with circular padding that keeps norms: `||y|| = ||x||`, exactly.
 
-    A circular convolution is, at each frequency of the image, a matrix between channels. Here each
-    of these matrices has orthonormal columns, by Cayley's map of that of the `weight`. With at
-    least as many output channels as input channels the operator is an isometry; with fewer its
-    adjoint is, so that it keeps or shortens. Orthonormal columns of the flattened kernel
-    (`tm.constrain(conv, "weight", tm.Stiefel(), flatten=True)`) do not give that where patches
-    overlap: there the operator has a norm of up to the kernel size.
+    A circular convolution is a matrix between channels at each frequency of the image. Cayley's map
+    of the matrices of `weight` gives matrices with orthonormal columns, and these form the
+    operator. With at least as many output channels as input channels the operator is an isometry.
+    With fewer, its adjoint is an isometry, and the operator keeps or shortens vectors. Orthonormal
+    columns of the flattened kernel (`tm.constrain(conv, "weight", tm.Stiefel(), flatten=True)`) do
+    not make the operator orthogonal where patches overlap: its norm can be as large as the kernel
+    size.
 
-    The result has the whole image as its support, where the `weight` has `kernel_size`; it decays
-    away from the center. A forward pass costs a discrete Fourier transform, and an inverse of a
-    matrix of channels at each frequency.
+    The kernel of the operator extends over the whole image, and decays away from its center; only
+    the `weight` has the size `kernel_size`. A forward pass costs a discrete Fourier transform, and
+    an inverse of a matrix of channels at each frequency.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: of the free weight, odd or even.
-        stride: `s` makes `s x s` patches of the input its channels, which keeps norms, and
-            convolves these: the kernel spans `s * kernel_size` pixels.
+        stride: `s` turns each `s x s` patch of the input into channels, which keeps norms, and
+            convolves the result: the kernel spans `s * kernel_size` pixels.
         bias: whether a number is added to each channel.
-        device: where the weights lie.
+        device: of the weights.
         dtype: of the weights. Half precision is computed in float32, as under autocast.
 
     Shape:
-        - input: `(batch, in_channels, height, width)` or without the batch, with height and width
-          multiples of the stride and, divided by it, at least `kernel_size`.
+        - input: `(batch, in_channels, height, width)`, or without the batch. Height and width are
+          multiples of the stride; divided by it they are at least `kernel_size`.
         - output: `(batch, out_channels, height / stride, width / stride)`.
 
     Attributes:
@@ -73,7 +74,7 @@ class OrthogonalConv2d(nn.Module):
         bias: `(out_channels,)`, or None.
 
     Raises:
-        ValueError: for sizes that are no positive integers, and for an input of another shape.
+        ValueError: for sizes that are not positive integers, and for an input of another shape.
 
     Source: Trockman & Kolter, Orthogonalizing convolutional layers with the Cayley transform,
     ICLR 2021, arXiv 2104.07167, sections 4.1 and 4.2.
@@ -138,7 +139,7 @@ class OrthogonalConv2d(nn.Module):
         weight = self.weight.float() if self.weight.dtype in _HALF else self.weight
         padded = nn.functional.pad(weight, (0, width - k, 0, height - k))
         centered = padded.roll((-(k // 2), -(k // 2)), (-2, -1))
-        # Layers of networks correlate; at each frequency that is the conjugate.
+        # Layers of networks correlate; a correlation has the conjugate matrix at each frequency.
         spectrum = torch.fft.rfft2(centered).conj().permute(2, 3, 0, 1)
         return orthonormal_columns(spectrum)
 
@@ -148,7 +149,7 @@ class OrthogonalConv2d(nn.Module):
         return torch.fft.irfft2(transfer.conj(), s=(height, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The circular convolution of `x`, which keeps its norm but for the bias."""
+        """The circular convolution of `x`, which keeps the norm before the bias is added."""
         s = self.stride
         shape = tuple(x.shape)
         if (

@@ -1,4 +1,4 @@
-"""OrthogonalRecurrence: a linear recurrence whose transitions are orthogonal and read the input."""
+"""OrthogonalRecurrence: a linear recurrence with orthogonal transitions that read the input."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["OrthogonalRecurrence", "reflections"]
 def reflections(vectors: Tensor, strengths: Tensor | None = None) -> Tensor:
     r"""The product `H_k ... H_1` of generalized Householder reflections `I - s v v' / ||v||^2`.
 
-    A strength of 2, the default, is a reflection: orthogonal, with determinant -1. Strengths
-    between 0 and 2 shorten the component along `v`; above 1 they turn it around too, which is the
-    negative eigenvalue that counting modulo two needs.
+    A strength of 2, the default, gives a reflection: orthogonal, with determinant -1. A strength
+    between 0 and 2 shortens the component along `v`. Above 1 it also reverses the component: the
+    eigenvalue is negative, and a recurrence needs negative eigenvalues to count modulo two.
 
     Args:
         vectors: `(*batch, k, n)`, not zero.
@@ -50,29 +50,29 @@ class OrthogonalRecurrence(nn.Module):
     r"""`h_t = Q(x_t) h_{t-1} + B x_t` with orthogonal `Q(x_t)`, in heads of a few dimensions each.
 
     `Q(x_t)` is a product of `k` Householder reflections whose vectors are linear in the input. The
-    recurrence is linear in the state, so that it runs as a scan over time on an accelerator, and no
-    state or gradient grows or fades through the transitions. With `n` reflections each rotation
-    or reflection of a head of `n` dimensions can be reached. A network of such layers tracks the
-    state of a permutation group, which diagonal linear recurrences with positive eigenvalues cannot
-    (they cannot even count modulo two).
+    recurrence is linear in the state, so it runs as a scan over time on an accelerator. The
+    transitions let no state or gradient grow or fade. A product of `n` reflections can be any
+    orthogonal matrix of a head of `n` dimensions. A network of such layers tracks the state of a
+    permutation group. Diagonal linear recurrences with positive eigenvalues cannot do so: they
+    cannot even count modulo two.
 
     Args:
         input_size: features of the input.
         hidden_size: features of all states; a multiple of `heads`.
         heads: blocks of `hidden_size / heads` features, each with a transition of its own.
         reflections: `k`, the reflections of one transition.
-        gated: each reflection gets a strength in (0, 2) from the input too, and the transitions
-            are contractions: the layer can forget.
+        gated: whether the input also gives each reflection a strength in (0, 2). The transitions
+            are then contractions, so the layer can forget.
         additive: whether `B x_t` is added. Without it the input acts through the transitions
-            alone and all states keep the norm of the first: the layer that learns the
-            multiplication of a group and goes on with it over longer sequences than it has seen.
+            alone, and all states keep the norm of the first. Such a layer learns the multiplication
+            of a group, and stays right on longer sequences than those of the training.
         batch_first: input and output are `(batch, time, features)`.
-        device: where the weights lie.
+        device: of the weights.
         dtype: of the weights.
 
     Shape:
         - input: `(time, batch, input_size)`, with `batch_first` `(batch, time, input_size)`.
-        - h: the state before the first step, `(batch, hidden_size)`; a learned one if left out.
+        - h: the state before the first step, `(batch, hidden_size)`; by default a learned one.
         - output: the states, `(time, batch, hidden_size)` or with `batch_first`
           `(batch, time, hidden_size)`; and the last state, `(batch, hidden_size)`.
 
@@ -83,7 +83,8 @@ class OrthogonalRecurrence(nn.Module):
         initial: the learned state before the first step.
 
     Raises:
-        ValueError: for sizes that are not positive, or do not divide; for input of another shape.
+        ValueError: for sizes that are not positive, if `heads` does not divide `hidden_size`, or
+            for an input of another shape.
 
     Source: Mhammedi et al., Efficient orthogonal parametrisation of recurrent neural networks
     using Householder reflections, ICML 2017; Grazzi et al., Unlocking state-tracking in linear
@@ -141,7 +142,7 @@ class OrthogonalRecurrence(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights anew; each head starts from a state of norm 1."""
+        """Draw all weights anew; the first state of each head has norm 1."""
         for part in (self.vectors, self.strengths, self.input):
             if part is not None:
                 part.reset_parameters()
@@ -180,7 +181,8 @@ class OrthogonalRecurrence(nn.Module):
                 f"OrthogonalRecurrence: h must have the shape {(batch, self.hidden_size)}, got "
                 f"{tuple(h.shape)}"
             )
-        # Half precision in each of a thousand steps would undo what orthogonality is for.
+        # The rounding errors of half precision, over a thousand steps, would spoil the
+        # orthogonality.
         with torch.autocast(x.device.type, enabled=False):
             x, h = x.to(self.initial.dtype), h.to(self.initial.dtype)
             n = self.hidden_size // self.heads

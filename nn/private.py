@@ -1,4 +1,4 @@
-"""The private names of torch that this package reads, and what each of them tells."""
+"""The private names of torch that this package reads, each with its meaning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 
-#: ``torch.compiler.disable``, without the second that importing the compiler takes.
+#: ``torch.compiler.disable``, without importing the compiler, which takes a second.
 not_compiled = _disable_dynamo
 
 

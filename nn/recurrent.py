@@ -36,51 +36,50 @@ class OrthogonalRNN(nn.Module):
     `h_t = f(W_ih x_t + W_hh h_{t-1}, b)`, where `W_hh` lies on a manifold of square matrices and
     `f` is one of
 
-    * `"modrelu"`: `sign(z) relu(|z| + b)`. With a kernel that is orthogonal and a slope that is 0
-      or 1, the gradient through any number of steps does not grow.
+    * `"modrelu"`: `sign(z) relu(|z| + b)`. The kernel is orthogonal and the slope is 0 or 1, so the
+      gradient does not grow through any number of steps.
     * `"tanh"`, `"relu"`, `"identity"`: `f(z + b)`.
-    * a function `f(z + b)` of operations of torch, which runs in a plain loop: slower, and with a
-      graph of each step in memory.
+    * a function `f(z + b)` made of operations of torch. It runs in a plain loop, which is slower
+      and keeps a graph of each step in memory.
 
-    A layer has one bias: `nn.RNN`'s second one, `bias_hh`, only ever is added to the first.
-    All of a forward pass is computed in the dtype of the weights, under autocast too, and each
-    kernel is evaluated once; `torch.compile` sees one operation a layer, and leaves packed input to
-    eager mode. Input weights start from Kaiming's normal distribution, the bias of
-    modReLU from U(-0.01, 0.01), other biases from 0.
+    A layer has one bias: the second bias of `nn.RNN`, `bias_hh`, would only be added to the first.
+    The whole forward pass is computed in the dtype of the weights, under autocast too, and each
+    kernel is evaluated once. For `torch.compile` a layer is one operation; packed input runs in
+    eager mode. Input weights are drawn from Kaiming's normal distribution, and the bias of modReLU
+    from U(-0.01, 0.01); other biases are 0 at first.
 
     Args:
         input_size: features of the input.
         hidden_size: features `n` of the state.
-        num_layers: layers, each of which reads the states of the one below.
+        num_layers: the number of layers; each reads the states of the layer below.
         nonlinearity: `f`.
-        bias: whether there is a bias; modReLU needs it, as it is the identity without.
+        bias: whether there is a bias; without one modReLU would be the identity, so it needs one.
         batch_first: input and output are `(batch, time, features)`.
         dropout: probability with which outputs of all layers but the last are zeroed.
         bidirectional: a second recurrence runs from the end to the beginning.
-        device: where the weights lie.
+        device: of the weights.
         dtype: of the weights.
-        manifold: where the kernels lie, `SpecialOrthogonal()` if None; it chooses the retraction
-            too.
+        manifold: the manifold of the kernels, with its retraction; `SpecialOrthogonal()` if None.
         how: `"parametrized"`: any optimizer of PyTorch trains the network. `"riemannian"`: the
             kernels stay parameters, and an optimizer of `torchmanifold.optim` moves them.
-        init: where the kernels start: `"henaff"`, `"cayley"`, `"haar"` (also `"uniform"`) or
+        init: the initial kernels: `"henaff"`, `"cayley"`, `"haar"` (also `"uniform"`) or
             `"identity"`, see `torchmanifold.nn.init`.
-        input_std: standard deviation of the first input weights; Kaiming's `sqrt(2 / features)` if
-            None. States that are large against the bias of modReLU make it nearly linear, and a
-            linear network cannot gate: 0.006 solves the adding problem, where 1 does not.
+        input_std: standard deviation of the initial input weights; Kaiming's `sqrt(2 / features)`
+            if None. If the states are large beside the bias of modReLU, the network is nearly
+            linear and cannot gate: 0.006 solves the adding problem, and 1 does not.
 
     Shape:
         - input: `(time, batch, input_size)`, with `batch_first` `(batch, time, input_size)`,
           unbatched `(time, input_size)`, or a `PackedSequence`.
-        - hx: the first states, `(num_layers * directions, batch, hidden_size)`, unbatched
-          without the batch; 0 if left out.
+        - hx: the first states, `(num_layers * directions, batch, hidden_size)`, without the batch
+          if the input has none; 0 by default.
         - output: the states of the last layer, `(time, batch, directions * hidden_size)` or as
           the input.
         - h_n: the last states, of the shape of `hx`.
 
     Attributes:
         weight_ih_l[k]: `(hidden_size, input_size)`, in higher layers `(hidden_size, directions *
-            hidden_size)`; `weight_ih_l[k]_reverse` for the second direction, as all that follow.
+            hidden_size)`. The name for the second direction, here and below, ends in `_reverse`.
         weight_hh_l[k]: `(hidden_size, hidden_size)`, on the manifold.
         bias_ih_l[k]: `(hidden_size,)`.
 
@@ -223,7 +222,7 @@ class OrthogonalRNN(nn.Module):
         output, h_n = self._run(x, hx, None)
         return output.transpose(0, 1) if self.batch_first else output, h_n
 
-    # Lengths are data: a compiled graph would break at each use of them.
+    # Lengths are data, so a compiled graph would break at each use of them.
     @not_compiled
     def _packed(self, input: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
         data, batch_sizes, order, back = input
@@ -246,7 +245,8 @@ class OrthogonalRNN(nn.Module):
     def _run(self, x: Tensor, hx: Tensor, batch_sizes: Tensor | None) -> tuple[Tensor, Tensor]:
         """`x` is `(time, batch, input_size)`, or packed `(rows, input_size)`."""
         last = []
-        # Half precision in each of a thousand steps would undo what an orthogonal kernel is for.
+        # The rounding errors of half precision, over a thousand steps, would spoil the
+        # orthogonality.
         with torch.autocast(x.device.type, enabled=False):
             x, hx = x.to(self.weight_ih_l0.dtype), hx.to(self.weight_ih_l0.dtype)
             turned = None

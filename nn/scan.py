@@ -1,8 +1,8 @@
 r"""A linear recurrence over time in a logarithmic number of steps.
 
-`h_t = A_t h_{t-1} + b_t` composes: two steps are one with `A_2 A_1` and `A_2 b_1 + b_2`. So the
-states at every second time are a recurrence of half the length, and the states between follow from
-them at once.
+Steps of `h_t = A_t h_{t-1} + b_t` compose: two steps are one step with `A_2 A_1` and
+`A_2 b_1 + b_2`. So the states at every second time form a recurrence of half the length, and one
+step from these gives the states between them.
 
 Source: Blelloch, Prefix sums and their applications, CMU-CS-90-190, 1990, section 1.4.
 """
@@ -41,7 +41,7 @@ def by_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _states(a: Tensor, b: Tensor) -> Tensor:
-    # A processor does no two steps at once: there the products of matrices are work for nothing.
+    # A processor does not run two steps at once, so the products of matrices would be wasted there.
     return by_steps(a, b) if b.device.type == "cpu" else by_pairs(a, b)
 
 
@@ -72,7 +72,7 @@ def linear_scan(a: Tensor, b: Tensor, h: Tensor | None = None) -> Tensor:
     r"""All states of `h_t = A_t h_{t-1} + b_t`: step by step on the CPU, elsewhere by a scan.
 
     A scan has the depth `log2(time)` and takes one product of `n x n` matrices a step. The
-    backward pass is a recurrence of the same kind and keeps `a` and the states alone.
+    backward pass is a recurrence of the same kind, and needs only `a` and the states.
 
     Args:
         a: `(time, batch, n, n)`.

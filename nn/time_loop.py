@@ -1,10 +1,10 @@
 """The recurrence `h_t = f(U x_t + W h_{t-1}, b)` over all steps, as one operation.
 
 A loop of differentiable operations records a graph of several nodes a step, and its backward pass
-adds up the gradient of `W` step by step. Here the inputs of all steps are projected by one product
-into the buffer that the states will fill, both directions are loops with one product and one
-nonlinearity a step, in place, and the gradient of each weight is one product over all steps and
-sequences. What is kept for the backward pass are the inputs and the states.
+adds up the gradient of `W` step by step. Here one product projects the inputs of all steps into the
+buffer that the states will fill. Forward and backward pass are loops with one product and one
+nonlinearity a step, in place. The gradient of each weight is one product over all steps and
+sequences. Only the inputs and the states are kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def recur(
 ) -> tuple[Tensor, Tensor]:
     r"""`h_t = f(U x_t + W h_{t-1}, b)` for `t = 1, ..., T`, with backpropagation through time.
 
-    With `d_t` the gradient at the pre-activation of step `t`, and `f'` read off `h_t`,
+    With `d_t` the gradient at the pre-activation of step `t`, and `f'` as a function of `h_t`,
 
     `d_t = f'(h_t) * (dL/dh_t + W' d_{t+1})`, `dL/dW = sum_t d_t h_{t-1}'`,
     `dL/dU = sum_t d_t x_t'`, `dL/dx_t = U' d_t`.
@@ -45,10 +45,10 @@ def recur(
         h: the first state, `(batch, n)`.
         weight_ih: `U`, `(n, m)`.
         weight_hh: the kernel `W`, `(n, n)`.
-        bias: `b`, `(n,)`: inside the nonlinearity for modReLU, which must have it, and otherwise
-            a summand of its argument.
-        batch_sizes: of packed sequences, `(T,)`, integers on the CPU that do not grow; None where
-            all sequences have the same length.
+        bias: `b`, `(n,)`: inside the nonlinearity for modReLU, which needs it, and otherwise added
+            to its argument.
+        batch_sizes: of packed sequences, `(T,)`, non-increasing integers on the CPU; None if all
+            sequences have the same length.
         nonlinearity: `"modrelu"`, `"tanh"`, `"relu"` or `"identity"`.
 
     Returns:
@@ -65,7 +65,8 @@ def recur(
         tensor([[3.]])
     """
     if forward_mode_or_transform():
-        # The operator has neither a tangent nor a batching rule; torch would make it a constant.
+        # The operator has neither a tangent nor a batching rule; torch would take it for a
+        # constant.
         return recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
     return _forward(x, h, weight_ih, weight_hh, bias, batch_sizes, nonlinearity)
 
@@ -79,7 +80,7 @@ def recur_plain(
     batch_sizes: Tensor | None,
     nonlinearity: str | Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """`recur` as a loop of differentiable operations, for any function `f(z)` too."""
+    """`recur` as a loop of differentiable operations, also for any other function `f(z)`."""
     inner, outer = _split(bias, nonlinearity)
     outputs, ended = [], []
     for z_t in _steps(linear(x, weight_ih, outer), batch_sizes):
@@ -126,12 +127,12 @@ def _steps(rows: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
 def _split(
     bias: Tensor | None, nonlinearity: str | Callable[[Tensor], Tensor]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The bias as one inside the nonlinearity and one on its argument, of which one is None."""
+    """The bias inside the nonlinearity and the bias of its argument; one of them is None."""
     inner = isinstance(nonlinearity, str) and NONLINEARITIES[nonlinearity].inner_bias
     return (bias, None) if inner else (None, bias)
 
 
-# Custom operators are opaque to torch.compile: a compiled graph holds one node for all steps.
+# torch.compile does not look into custom operators: a compiled graph has one node for all steps.
 @torch.library.custom_op("torchmanifold::recur", mutates_args=())
 def _forward(
     x: Tensor,
@@ -258,7 +259,7 @@ def _backward(
 
 
 def _sum_signed(d: Tensor, states: Tensor) -> Tensor:
-    """`sum_t sign(h_t) d_t`, by parts that stay in the cache, without a third large buffer."""
+    """`sum_t sign(h_t) d_t`, by parts that fit the cache, without a third large buffer."""
     rows = max(1, 2**18 // d.shape[-1])
     total = d.new_zeros(d.shape[-1])
     for d_, h_ in zip(d.split(rows), states.split(rows), strict=True):
@@ -269,7 +270,7 @@ def _sum_signed(d: Tensor, states: Tensor) -> Tensor:
 def _backward_plain(
     ctx: Any, grad_output: Tensor | None, grad_last: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    """Differentiable gradients, through a graph made anew."""
+    """Differentiable gradients, through a new graph."""
     x, h, weight_ih, weight_hh, bias, batch_sizes, _ = ctx.saved_tensors
     states = recur_plain(x, h, weight_ih, weight_hh, bias, batch_sizes, ctx.nonlinearity)
     given = (grad_output, grad_last)

@@ -1,13 +1,13 @@
-"""A drop-in for ``torch.nn.utils.parametrize`` that is right where that is silently wrong.
+"""A drop-in for ``torch.nn.utils.parametrize``, without its silent errors.
 
-Change the import and nothing else::
+Only the import changes::
 
     import torchmanifold.parametrize as parametrize
 
 Set a parametrized tensor by assigning to it, ``layer.weight = value``: the value is copied, and if
 the assignment fails, nothing has changed.  Writing into the computed value
-(``nn.init.zeros_(layer.weight)``) has no effect on the layer and raises at the next read; a write
-through ``.data`` or a NumPy alias of it is lost unseen.
+(``nn.init.zeros_(layer.weight)``) has no effect on the layer, and the next read raises.  A write
+through ``.data`` or a NumPy alias of the value is lost unnoticed.
 """
 
 from torchmanifold.parametrize.cache import cached

@@ -1,11 +1,11 @@
 """Equal parametrizations of a model, evaluated in one call.
 
-A parametrization takes part if it has ``batched = True``, which promises that ``forward`` accepts
-leading dimensions in its arguments and in all its parameters and buffers and writes none of them,
-and a hashable ``config`` that, with its type, says everything else about it.  Those with equal
-types, configs, training modes, shapes, dtypes and devices are called once: on a twin of the first
-module whose parameters and buffers are those of all modules stacked along a new first dimension,
-with the originals stacked the same way.
+A parametrization takes part if it has ``batched = True`` and a hashable ``config``.  The first
+promises that ``forward`` accepts leading dimensions in its arguments and in all its parameters and
+buffers, and writes none of them.  The second, with the type, determines everything else about the
+map.  Parametrizations with equal types, configs, training modes, shapes, dtypes and devices are
+evaluated by one call of a twin of the first module.  The twin holds the parameters and buffers of
+all modules, stacked along a new first dimension, and the originals are stacked in the same way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Families = dict[int, list[ParametrizationList]]
 
 
 def families(modules: Iterable[nn.Module]) -> Families:
-    """Of each list in ``modules`` that can take part, by id: those of the same maps, and itself."""
+    """For each list in ``modules`` that can take part, by id: all lists of the same maps."""
     by_kind: dict[Hashable, list[ParametrizationList]] = {}
     found: Families = {}
     for module in private.walk(modules):
@@ -40,7 +40,7 @@ def families(modules: Iterable[nn.Module]) -> Families:
 def equals(
     chain: ParametrizationList, family: Sequence[ParametrizationList]
 ) -> list[ParametrizationList]:
-    """``chain``, and those of its family that can be evaluated in one call with it."""
+    """``chain``, and the lists of its family that can be evaluated in one call with it."""
     if len(family) > 1 and (signature := _signature(chain)) is not None:
         return [
             chain,
@@ -58,7 +58,7 @@ def evaluate(chains: Sequence[ParametrizationList]) -> Tensor:
 
 
 def _kinds(links: list[Any]) -> Hashable:
-    """What the maps of a list are; None if one of them cannot be evaluated for several lists."""
+    """Types and configs of the maps of a list; None if a map cannot serve several lists at once."""
     kinds = []
     for link in links:
         if not getattr(link, "batched", False):
@@ -71,7 +71,7 @@ def _kinds(links: list[Any]) -> Hashable:
 
 
 def _signature(chain: ParametrizationList) -> list[object] | None:
-    """Equal for parametrizations that can be evaluated in one call, None for those that cannot."""
+    """A key, equal for lists that can be evaluated in one call; None if this list cannot."""
     links = chain.links()
     if (kinds := _kinds(links)) is None:
         return None

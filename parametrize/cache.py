@@ -1,20 +1,20 @@
 """Reuse of computed tensors that can never be stale.
 
-A value is reused only where evaluating again would give the same thing.  The rules:
+A value is reused only where a new evaluation would give the same value.  The rules:
 
-* Nothing is kept outside a cache.  A user opens one with :func:`cached`; a module with
-  parametrizations is, for the length of its own ``forward``, in a cache of its own.
+* Nothing is kept outside a cache.  A user opens one with :func:`cached`, and a module with
+  parametrizations has a cache of its own while its ``forward`` runs.
 * A cache belongs to the circumstances in which it was opened: thread, asyncio task, functorch
   level, dispatch and function modes, graph task of a running backward pass, saved-tensor hooks
-  (a checkpointed region).  Read in any other circumstance, it is passed by.
+  (a checkpointed region).  A read in other circumstances bypasses it.
 * A value belongs to its :class:`~torchmanifold.parametrize.ParametrizationList`, grad mode,
   inference mode and autocast state.  It is dropped when one of the tensors, submodules, flags or
   plain attributes of the list has been replaced, when a version counter, dtype or
   ``requires_grad`` of a tensor has changed, after a backward pass through it, after any optimizer
   step, and on entering and leaving :func:`cached`.
 
-What no cache can see: writes through ``.data`` or a NumPy alias, mutation inside a plain Python
-container, and the replay of a CUDA graph.  Leave the cache around those, or open a new one.
+No cache can notice writes through ``.data`` or a NumPy alias, changes inside a plain Python
+container, or the replay of a CUDA graph.  Leave the cache before them, or open a new one.
 
 ``cached(model)`` evaluates equal parametrizations of ``model`` together, at the first use of one of
 them: see :mod:`torchmanifold.parametrize.batching`.
@@ -38,7 +38,7 @@ _current: ContextVar[Cache | None] = ContextVar("torchmanifold_cache", default=N
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu")
 
-# These are asked at every read, where looking up the names would take as long as the answers.
+# Bound once: every read calls these, and looking up the names would take as long as the calls.
 _place = private.place
 _autocasts = private.any_autocast
 _grad_mode = torch.is_grad_enabled
@@ -54,7 +54,7 @@ def _autocast() -> tuple[object, ...]:
 
 
 class Cache:
-    """Values of parametrizations, for as long as they are what evaluating again would give."""
+    """Values of parametrizations, each for as long as a new evaluation would give the same."""
 
     __slots__ = ("entries", "families", "place", "shared", "steps")
 
@@ -71,8 +71,8 @@ class Cache:
         """Whether a module whose ``forward`` starts needs no cache of its own."""
         if not self.shared:
             return False
-        # Inference, where each microsecond counts and a checkpointed region is of no concern: where
-        # this cache is passed by, a module that reads a tensor twice evaluates it twice.
+        # In inference each microsecond counts, and checkpointed regions do not occur. The price: a
+        # module that bypasses this cache and reads a tensor twice evaluates it twice.
         if not _grad_mode() or _place() == self.place:
             return True
         if private.tracing_state() is not None:
@@ -80,7 +80,7 @@ class Cache:
         return False
 
     def read(self, chain: ParametrizationList) -> Tensor:
-        """The value of ``chain``, evaluated only if the value at hand might differ."""
+        """The value of ``chain``, evaluated only if the cached value might differ."""
         if _place() != self.place:
             return chain()
         if self.steps != steps.count:
@@ -116,15 +116,15 @@ class Cache:
 def cached(*modules: nn.Module) -> Iterator[None]:
     r"""Reuse the values of parametrized tensors while this context is active.
 
-    Each value is computed at its first use and reused for as long as evaluating again would give
-    the same tensor; see the module docstring for what drops it.  With ``modules``, equal
+    Each value is computed at its first use and reused for as long as a new evaluation would give
+    the same tensor; the module docstring lists the events that drop it.  With ``modules``, equal
     parametrizations in them that declare ``batched = True`` are evaluated in one call.
 
-    Values that are reused share their graph, as a tensor does that is kept in a variable: of two
-    losses through them, sum both or call the first ``backward(retain_graph=True)``.
+    Reused values share their graph, like a tensor in a variable.  If two losses go through one
+    value, sum them, or call the first ``backward(retain_graph=True)``.
 
-    Entering gives an empty cache, also inside another; leaving drops it and the values of the
-    one around it.  While ``torch.compile`` traces, the context does nothing.
+    Entering opens an empty cache, even inside another cache.  Leaving drops it, and the values of
+    the cache around it.  While ``torch.compile`` traces, the context does nothing.
 
     Args:
         modules: the models whose equal parametrizations are evaluated together.

@@ -19,10 +19,9 @@ from torchmanifold.parametrize.watch import Watch
 class ParametrizationList(nn.ModuleList):
     r"""The maps :math:`f_1, \dots, f_k` of one tensor and the tensors that are free.
 
-    The value is :math:`f_k(\cdots f_1(\mathrm{original}))`.  It is what
-    ``module.parametrizations[tensor_name]`` holds after :func:`register_parametrization`, which
-    makes it; state-dict keys, arguments and errors are those of
-    ``torch.nn.utils.parametrize.ParametrizationList``.
+    The value is :math:`f_k(\cdots f_1(\mathrm{original}))`.  :func:`register_parametrization` makes
+    the list and keeps it in ``module.parametrizations[tensor_name]``.  State-dict keys, arguments
+    and errors are those of ``torch.nn.utils.parametrize.ParametrizationList``.
 
     Args:
         modules: the maps, first applied first.
@@ -34,8 +33,8 @@ class ParametrizationList(nn.ModuleList):
             the first map returns a sequence.
 
     Raises:
-        ValueError: a map or right inverse returns something else than a tensor of the same dtype
-            (and shape), or there is no map.
+        ValueError: a map or right inverse does not return a tensor of the same dtype (and shape),
+            or there is no map.
     """
 
     original: Tensor
@@ -58,7 +57,7 @@ class ParametrizationList(nn.ModuleList):
     def sharing(
         cls, modules: Sequence[nn.Module], source: ParametrizationList
     ) -> ParametrizationList:
-        """A list with the given maps over the very tensors of ``source``."""
+        """A list with the given maps over the same tensors as ``source``."""
         chain = cls.__new__(cls)
         nn.ModuleList.__init__(chain, modules)
         chain._prepare(source.unsafe)
@@ -83,11 +82,11 @@ class ParametrizationList(nn.ModuleList):
         self._watch = Watch()
 
     def _take(self, original: Tensor, new: Tensor | Sequence[Tensor]) -> None:
-        """Make ``new``, which was found for ``original``, the free tensors."""
+        """Make ``new``, computed from ``original``, the free tensors."""
         self.is_tensor = isinstance(new, Tensor)
         self.ntensors = 1 if self.is_tensor else len(new)
         if isinstance(new, Tensor):
-            # The tensor keeps its identity, which is what an optimizer knows it by.
+            # The tensor keeps its identity, by which an optimizer knows it.
             if new is not original:
                 overwrite(original, new)
             self._register("original", original)
@@ -104,7 +103,7 @@ class ParametrizationList(nn.ModuleList):
         else:
             self.register_buffer(name, tensor)
 
-    # What the chain consists of
+    # Parts of the chain
 
     def links(self) -> list[Any]:
         """The maps in the order of their application."""
@@ -138,20 +137,21 @@ class ParametrizationList(nn.ModuleList):
         return value
 
     def watch_write(self, watch: Watch) -> None:
-        """Remember a value as handed out, of which ``watch`` sees the writes."""
+        """Remember a value that was handed out; ``watch`` notices writes to it."""
         self._watch.share(watch)
 
     def _forget(self) -> None:
-        """Let go of the values handed out: a write to one of them is no concern any more."""
-        # A cache sees this attribute, where it would not see `.data` of an original replaced.
+        """Stop watching the values that were handed out: writes to them no longer matter."""
+        # A cache compares this attribute; it cannot notice that `.data` of an original was
+        # replaced.
         self.changes += 1
         self._watch.clear()
 
     def check_write(self) -> None:
-        """Raise if the value handed out last was written in place or told to require a gradient.
+        """Raise if the last value was written in place, or its ``requires_grad`` was set.
 
         Raises:
-            RuntimeError: it was, which had no effect on the module.
+            RuntimeError: it was; the module would not notice.
         """
         if self._watch.written(self):
             self.report_write()
@@ -171,7 +171,7 @@ class ParametrizationList(nn.ModuleList):
         )
 
     def report_thaw(self) -> None:
-        """Raise the error for a computed value that was told to require a gradient."""
+        """Raise the error for a computed value whose ``requires_grad`` was set."""
         self._watch.clear()
         names = [f"parametrizations.{self.tensor_name}.{n}" for n in self.original_names()]
         raise RuntimeError(
@@ -187,14 +187,14 @@ class ParametrizationList(nn.ModuleList):
     def right_inverse(self, value: Tensor) -> None:
         """Make ``value`` the value of the chain, by the right inverses from last to first.
 
-        All or nothing: if it raises, maps and originals are as they were.  The originals take a
-        copy, never the memory of ``value``.
+        If this raises, maps and originals stay as they were.  The originals take a copy, and never
+        share the memory of ``value``.
 
         Args:
             value: the new value.
 
         Raises:
-            TypeError: ``value`` is no tensor.
+            TypeError: ``value`` is not a tensor.
             RuntimeError: a map has no right inverse.
             ValueError: a right inverse returns tensors that do not fit the originals.
         """
@@ -203,11 +203,11 @@ class ParametrizationList(nn.ModuleList):
                 f"cannot assign {type(value).__name__} to the parametrized tensor "
                 f"{self.tensor_name!r}, only a tensor"
             )
-        # Whoever initializes the value in place and assigns it hears of one mistake, not of two.
+        # An in-place initialization that is then assigned is correct, so the write is forgiven.
         self._forget()
         originals = self.originals()
         with torch.no_grad(), all_or_nothing(self.links(), originals) as before:
-            new: Any = value.detach().clone()  # a map may keep what it is given
+            new: Any = value.detach().clone()  # a map may keep its argument
             for link in reversed(self.links()):
                 if not hasattr(link, "right_inverse"):
                     raise RuntimeError(
@@ -260,7 +260,7 @@ class ParametrizationList(nn.ModuleList):
                 "(`plain_state_dict` of the saved model), or clear `state_dict._metadata` if the "
                 "maps only changed their names."
             )
-            # Nothing of this list may be loaded: its maps, whose turn is next, get what they have.
+            # Nothing of this list may be loaded: its maps load next, and get their own values back.
             for key in [key for key in state_dict if key.startswith(prefix)]:
                 del state_dict[key]
             state_dict.update(self.state_dict(prefix=prefix))

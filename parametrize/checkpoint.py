@@ -38,8 +38,8 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
 def present_value(chain: nn.Module) -> Tensor:
     """The value of a parametrized tensor in eval mode, without a graph.
 
-    Looking at it changes nothing: maps that change when they are evaluated, such as the power
-    iteration of a spectral norm, are as they were.
+    The evaluation changes nothing: a map that changes when it is evaluated, such as the power
+    iteration of a spectral norm, is restored.
 
     Args:
         chain: ``module.parametrizations[tensor_name]``, of this package or of torch.
@@ -52,7 +52,7 @@ def present_value(chain: nn.Module) -> Tensor:
 def assign_plain_tensors(
     chains: Mapping[str, nn.Module], state_dict: Any, prefix: str, error_msgs: list[str]
 ) -> None:
-    """Assign the tensors of a plain state dict, and put their coordinates in their place."""
+    """Assign the tensors of a plain state dict, and replace them in it by their coordinates."""
     for name, chain in chains.items():
         own = f"{prefix}parametrizations.{name}."
         if not isinstance(chain, ParametrizationList):

@@ -1,4 +1,4 @@
-"""What a parametrization and its right inverse may return."""
+"""Checks of the values that a parametrization and its right inverse return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no entry is NaN or infinite, as far as there are values."""
+    """Whether no entry is NaN or infinite; True for a tensor without values."""
     return value.is_meta or bool(torch.isfinite(value).all())
 
 
@@ -33,7 +33,7 @@ def check_value(value: Any, dtype: torch.dtype, shape: torch.Size, name: str | N
         name: the tensor, if it was parametrized before.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not such a tensor.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"A parametrization must return a tensor. Got {type(value).__name__}.")
@@ -92,7 +92,7 @@ def check_assigned(
     Args:
         new: what the right inverses returned for the assigned value.
         originals: the free tensors by name.
-        is_tensor: whether there is one, and not a sequence.
+        is_tensor: whether there is one original, and not a sequence.
         unsafe: allow another shape.
 
     Raises:

@@ -1,9 +1,9 @@
 """The class that a module has while some of its tensors are parametrized.
 
-It is a subclass of the class that the module had before, the same for all modules of that class,
-so that compiled code and ``torch.func.stack_module_state`` take one for the other.  Nothing of a
-module is kept in it: it has a property for each name that was ever parametrized, which looks for
-the list of maps in the module itself.
+It is a subclass of the class that the module had before.  All modules of that class share it, so
+compiled code and ``torch.func.stack_module_state`` treat them alike.  It keeps nothing of a module:
+it has a property for each name that was ever parametrized, and the property looks for the list of
+maps in the module itself.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def install(module: nn.Module, name: str, chain: ParametrizationList) -> None:
 
 
 def uninstall(module: nn.Module, name: str) -> None:
-    """Undo :func:`install`, but for the parameter or buffer."""
+    """Undo :func:`install`, except that the parameter or buffer does not come back."""
     chains(module).pop(name).holders -= 1
     if not chains(module):
         del module.parametrizations
-        if "_plain" in vars(type(module)):  # and no subclass of it, as `fully_shard` makes one
+        if "_plain" in vars(type(module)):  # and not a subclass of it, such as `fully_shard` makes
             module.__class__ = type(module).__bases__[0]
 
 
@@ -53,9 +53,9 @@ def is_ours(module: nn.Module) -> bool:
 
 
 class _Parametrized(type):
-    """The type of these classes, on which torch's layer may work as on its own.
+    """The type of these classes, on which torch's layer can operate.
 
-    That one makes a class for each module, puts a property into it and deletes it again.
+    The layer of torch makes a class for each module, puts a property into it and deletes it again.
     """
 
     def __setattr__(cls, name: str, value: Any) -> None:
@@ -78,7 +78,7 @@ def _property(name: str) -> property:
         try:
             return chain() if cache is None else cache.read(chain)
         except AttributeError as error:
-            # Module.__getattr__ would swallow it and report that there is no such attribute.
+            # Module.__getattr__ would swallow the error and report a missing attribute.
             raise RuntimeError(f"evaluating the parametrized tensor {name!r} failed") from error
 
     def assign(self: nn.Module, value: Any) -> None:
@@ -92,8 +92,8 @@ def _property(name: str) -> property:
             raise RuntimeError(
                 f"functional_call was given a value for {name!r}, which {_maps(chain)} "
                 "computes: the value would be written into the module, without a gradient. Give "
-                f"the free tensor under its own name, 'parametrizations.{name}.original'; to put "
-                "in values of the tensor itself, call a copy.deepcopy of the module after "
+                f"the free tensor under its own name, 'parametrizations.{name}.original'. To use "
+                "values of the tensor itself, call a copy.deepcopy of the module after "
                 f"remove_parametrizations(module, {name!r})."
             )
         chain.right_inverse(value)
@@ -176,7 +176,7 @@ def _maps(chain: nn.Module) -> str:
 
 
 def _rebuild(base: type[nn.Module], names: list[str], *arguments: Any) -> nn.Module:
-    """Start of an unpickled or copied module; its state follows."""
+    """An empty module of the parametrized class, for unpickling and copying; its state follows."""
     cls = _parametrized_class(base)
     for name in names:
         setattr(cls, name, _property(name))

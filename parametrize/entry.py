@@ -1,4 +1,4 @@
-"""A value at hand, and everything it was computed from."""
+"""A cached value, and everything from which it was computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Names = dict[str, Any]
 
 
 class Graph:
-    """Whether a backward pass has gone through the graph that several values may share."""
+    """Remembers whether a backward pass went through a graph, which several values may share."""
 
     __slots__ = ("spent",)
 
@@ -26,7 +26,7 @@ class Graph:
             value.grad_fn.register_prehook(self.spend)
 
     def spend(self, _gradients: tuple[Tensor, ...]) -> None:
-        """Say so."""
+        """Note that the pass went through."""
         self.spent = True
 
 
@@ -44,7 +44,7 @@ class Entry:
         self.sizes: list[tuple[_Names, _Names, _Names, _Names, int]] = []
         self.slots: list[tuple[_Names, str, Any]] = []
         self.tensors: list[tuple[Tensor, int, bool, torch.dtype]] = []
-        # Of what a list knows about itself, the value depends on nothing else.
+        # The other attributes of a list do not affect its value.
         self.slots.append((chain.__dict__, "changes", chain.changes))
         for module in private.walk([chain]):
             if module is not chain:
@@ -78,16 +78,16 @@ class Entry:
             self.tensors.append((tensor, version(tensor), tensor.requires_grad, tensor.dtype))
 
     def fresh(self) -> bool:
-        """Whether evaluating again would give the same tensor.
+        """Whether a new evaluation would give the same tensor.
 
         Raises:
-            RuntimeError: the value was written in place, or told to require a gradient, without
+            RuntimeError: the value was written in place, or its ``requires_grad`` was set, without
                 effect on the module.
         """
         if self.graph.spent:
             return False
-        # This runs at every read: what is taken away is missed in its slot, so that of the groups
-        # of a module only the sum can have grown.
+        # This runs at every read. The comparison of slots notices a removal, so the lengths of the
+        # groups of a module can only have grown, and comparing their sum is enough.
         for state, parameters, buffers, children, size in self.sizes:
             if len(state) + len(parameters) + len(buffers) + len(children) != size:
                 return False

@@ -1,9 +1,9 @@
-"""What a map is, in words that mean the same in every process and in later versions.
+"""A description of a map that is the same in every process and in later versions.
 
-State dicts carry them, so that coordinates are not loaded into maps that make another tensor of
-them.  A map is its class and, where it has a ``config``, the settings in it that differ from their
-defaults: a setting that a later version adds leaves the words of older ones as they are.  A default
-of a setting is therefore never changed.
+State dicts carry the descriptions, so coordinates are never loaded into a map that would turn them
+into another tensor.  A description has the class of the map and, if the map has a ``config``, the
+settings that differ from their defaults.  A setting that a later version adds therefore does not
+change old descriptions, and the default of a setting must never change.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def identity(link: nn.Module) -> str:
 
 
 def describe(value: object) -> str:
-    """A value in words: no address of memory, and no field of a dataclass that has its default.
+    """A value in words, without memory addresses and without fields that have their defaults.
 
-    Functions and classes are named by where they are defined; two functions that one function
-    makes, such as lambdas, are told apart by nothing but what is bound in them.
+    The name of a function or class is its module and qualified name.  Two functions that one
+    function makes, such as lambdas, differ only by the values that are bound in them.
 
     Args:
         value: a ``config``, or a part of one.
@@ -91,7 +91,7 @@ def _fields(value: Any) -> Iterator[_Setting]:
 
 
 def _settings(link: Any) -> Sequence[_Setting] | None:
-    """The arguments of a map that its ``config`` consists of; None if it is something else."""
+    """The arguments of a map that form its ``config``; None if the ``config`` is anything else."""
     found = []
     for name, parameter in inspect.signature(type(link)).parameters.items():
         value = getattr(link, name, _MISSING)

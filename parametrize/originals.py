@@ -13,8 +13,8 @@ from torchmanifold.parametrize import ownership
 from torchmanifold.parametrize.checks import check_inverse, check_value, is_close, is_finite
 from torchmanifold.parametrize.undo import State, same_kind
 
-# How maps and their right inverses say that they are not defined at a tensor: by a check of their
-# own, or by an error of torch about shapes or about a factorization that does not exist.
+# The errors by which maps and right inverses refuse a tensor: their own checks raise them, or torch
+# does for shapes that do not fit and for factorizations that do not exist.
 REFUSALS = (ValueError, RuntimeError)
 
 
@@ -33,23 +33,24 @@ def find(
     Args:
         links: the maps, first applied first.
         original: the tensor that becomes parametrized.
-        before: the maps as they were, to take back what a right inverse that refuses has done.
-        unsafe: do not evaluate the maps to check what they give.
+        before: the state of the maps, to undo the changes of a right inverse that refuses.
+        unsafe: do not evaluate the maps to check their values.
 
     Returns:
-        ``original`` itself if it need not change, another tensor of its dtype, or several.
+        ``original`` itself if it need not change, another tensor of its dtype, or several tensors.
 
     Raises:
         ValueError: a map or a right inverse refuses the value, or returns something that does not
             fit.
     """
-    given = original.detach().clone()  # a map may keep what it is given
+    given = original.detach().clone()  # a map may keep its argument
     with torch.no_grad():
         try:
             new = _invert(links, given)
         except ValueError:
-            # The value cannot be kept. A projection starts at its projection, such as the skew
-            # part of a matrix; from other maps the tensor would become something unrelated.
+            # The value cannot be kept. If the map is a projection, the tensor becomes its
+            # projection, such as the skew part of a matrix. Other maps would give an unrelated
+            # tensor.
             before.restore()
             new = _projected(links, given)
             if new is None:
@@ -70,7 +71,7 @@ def find(
 
 
 def _invert(links: Sequence[Any], value: Any) -> Any:
-    """The right inverses from last to first; one that there is not is the identity."""
+    """The right inverses from last to first; a missing one counts as the identity."""
     for link in reversed(links):
         if hasattr(link, "right_inverse"):
             with suppress(NotImplementedError):
@@ -79,7 +80,7 @@ def _invert(links: Sequence[Any], value: Any) -> Any:
 
 
 def _projected(links: Sequence[Any], given: Tensor) -> Any:
-    """Originals of the maps' value at ``given``, if it is where they stay: a projection."""
+    """Originals of the maps' value at ``given``, if the maps keep it, as a projection does."""
     with suppress(TypeError, *REFUSALS):  # TypeError: a map of several originals
         value = evaluate(links, [given])
         new = _invert(links, value)
@@ -89,9 +90,9 @@ def _projected(links: Sequence[Any], given: Tensor) -> Any:
 
 
 def _gives(links: Sequence[Any], original: Tensor, new: Tensor, value: Tensor) -> bool:
-    """Whether the maps, with their state as it is, take ``original`` to the value of ``new``.
+    """Whether the maps, in their present state, take ``original`` to the value of ``new``.
 
-    Then registration need not change the tensor, and removal gives back what was there.
+    Then registration need not change the tensor, and removal gives the old tensor back.
     """
     if original.is_meta or original.shape != new.shape or not same_kind(original, new):
         return False

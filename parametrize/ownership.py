@@ -1,8 +1,8 @@
-"""Who else uses a tensor or a map, so that none of them computes with something else unnoticed.
+"""The other users of a tensor or a map, so that none of them is changed unnoticed.
 
-The lists in use are known by a weak set, and those whose maps an assignment has moved by another:
-the global state of this package beside the current cache and the count of optimizer steps.  Copies
-of a module enter their own lists.
+One weak set has the lists in use, and another the lists whose maps an assignment has moved.  They
+are the global state of this package, beside the current cache and the count of optimizer steps.
+Copies of a module enter their own lists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _moved: weakref.WeakSet[ParametrizationList] = weakref.WeakSet()
 
 
 def enroll(chain: ParametrizationList) -> None:
-    """Make a list known."""
+    """Enter a list into the set of lists in use."""
     _alive.add(chain)
     steps.watch()
 
@@ -55,7 +55,8 @@ def refuse_shared(maps: Sequence[nn.Module], originals: Sequence[Tensor]) -> Non
 
     Args:
         maps: the maps.
-        originals: those of the list that changed the maps; lists over the same ones may share.
+        originals: the originals of the list that changed the maps; lists over the same originals
+            may share the maps.
 
     Raises:
         ValueError: it does.
@@ -80,12 +81,12 @@ def check_ties(module: nn.Module, name: str) -> None:
     """
     tensor = getattr(module, name)
     for other in installed():
-        # A list may have its own original parametrized.
+        # The original of a list may itself be parametrized.
         if other is not module and any(tensor is original for original in other.originals()):
             raise ValueError(
                 f"The tensor {name!r} is already the original of a parametrized tensor "
                 f"({other.tensor_name!r}) of another module: tied tensors must share one value. "
-                "Register the parametrizations of the other: `register_parametrization(module, "
+                "Register the list of the other module: `register_parametrization(module, "
                 f"{name!r}, other.parametrizations.{other.tensor_name})`."
             )
     own = (private.parameters(module), private.buffers(module))
@@ -94,7 +95,7 @@ def check_ties(module: nn.Module, name: str) -> None:
     if len(aliases) > 1 or _is_tied(module, name):
         raise ValueError(
             f"The tensor {name!r} of {type(module).__name__} is tied: another module or another "
-            "name holds it too, and would go on with the original in place of the computed value. "
+            "name holds it too, and would use the original in place of the computed value. "
             "Untie it, register, and tie the values: `other.name = nn.Parameter(other.name."
             f"detach().clone())`, then `register_parametrization(other, 'name', module."
             f"parametrizations.{name})` after the registration here."
@@ -107,8 +108,9 @@ def _references(module: nn.Module, name: str) -> int:
 
 def _is_tied(module: nn.Module, name: str) -> bool:
     """Whether another module holds the tensor of this name."""
-    # The garbage collector knows, but asking takes tens of milliseconds: ask only if there are
-    # more references than to the tensor of a fresh module. A module that is garbage holds nothing.
+    # The garbage collector knows the holders, but takes tens of milliseconds: ask it only if there
+    # are more references than to the tensor of a fresh module. A module that is garbage does not
+    # count.
     return (
         _references(module, name) > _references(nn.LayerNorm(1), "weight")
         and _is_held(module, name)
@@ -118,7 +120,7 @@ def _is_tied(module: nn.Module, name: str) -> bool:
 
 
 def _is_held(module: nn.Module, name: str) -> bool:
-    # The lists in use were looked at before, and those out of use compute nothing.
+    # The caller has already looked at the lists in use, and lists out of use compute nothing.
     known = {id(private.parameters(holder)) for holder in (module, *_alive)}
     groups = [
         group
@@ -157,7 +159,7 @@ def _refuse_replaced(optimizer: torch.optim.Optimizer, *_: Any) -> None:
                     f"{type(optimizer).__name__} holds a tensor of shape {tuple(tensor.shape)} "
                     "that a parametrization with several originals, or its removal, has replaced "
                     f"by one of shape {tuple(new.shape)}, which it would never move. Add the new "
-                    "ones with `optimizer.add_param_group`, or build the optimizer afterwards."
+                    "tensors with `optimizer.add_param_group`, or build the optimizer afterwards."
                 )
 
 
@@ -191,9 +193,9 @@ def _warn_of_moments(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         ]
         if any(bool(moment.any()) for moment in moments):
             warnings.warn(
-                f"{type(optimizer).__name__} goes on with moments from before the assignment to "
-                f"{chain.tensor_name!r}, and its map has moved since: they would carry the new "
-                "value along. Drop them when you assign: `optimizer.state.pop(module."
+                f"{type(optimizer).__name__} still has moments from before the assignment to "
+                f"{chain.tensor_name!r}, which moved its map: they would move the new "
+                "value. Drop them when you assign: `optimizer.state.pop(module."
                 f"parametrizations.{chain.tensor_name}.{chain.original_names()[0]}, None)`.",
                 stacklevel=3,
             )

@@ -1,7 +1,7 @@
-"""The private names of torch and asyncio that this package reads, and what each of them tells.
+"""The private names of torch and asyncio that this package reads.
 
-No public name tells any of it; the public behaviour that each one is asked about stands beside it.
-All other files of the package take these names from here.
+No public name has the same information.  A comment beside each name describes it.  All other files
+of the package import these names from here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.utils import _named_member_accessor
 
-# These are asked at every read of a tensor, where looking up the names would take as long as the
-# answers: they are bound once.
+# Bound once: every read of a tensor calls these, and looking up the names would take as long as the
+# calls.
 
 #: The innermost transform of ``torch.func`` that runs, or None.
 interpreter = torch._C._functorch.peek_interpreter_stack
@@ -45,19 +45,20 @@ version = attrgetter("_version")
 #: The tensor that a tensor is a view of, or None.
 viewed = attrgetter("_base")
 
-#: ``torch.compiler.disable``, without the second that importing the compiler takes.
+#: ``torch.compiler.disable``, without importing the compiler, which takes a second.
 not_compiled = _disable_dynamo
 
-#: The attributes of any module, but for the flag that the user sets.
+#: The attributes that every module has, except the flag that the user sets.
 MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
 
-#: Where a module keeps its parameters, buffers and children.
+#: The attributes in which a module keeps its parameters, buffers and children.
 GROUPS = ("_parameters", "_buffers", "_modules")
 #: The buffers that ``register_buffer(persistent=False)`` keeps out of state dicts, by name.
 non_persistent = attrgetter("_non_persistent_buffers_set")
 
-# `module.named_parameters()` and its like make up names and look for duplicates, which takes many
-# times as long, and cannot be written to. The compiler traces functions, but no `attrgetter`.
+# `module.named_parameters()` and its like construct names and look for duplicates, which takes many
+# times as long, and their result cannot be written to. The compiler traces functions, but not
+# `attrgetter`.
 
 
 def parameters(module: nn.Module) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def walk(roots: Iterable[nn.Module]) -> list[nn.Module]:
     """``roots`` and all modules in them, each once."""
     found = list(dict.fromkeys(roots))
     seen = set(found)
-    for module in found:  # which grows meanwhile
+    for module in found:  # the list grows while it is walked
         for child in children(module).values():
             if child is not None and child not in seen:
                 seen.add(child)
@@ -105,9 +106,9 @@ def tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def place() -> tuple[object, ...]:
-    """The thread, task, transform, modes, backward pass, checkpointed region and trace we are in.
+    """The current thread, task, transform, modes, backward pass, checkpointed region and trace.
 
-    A value that was computed in one place may mean something else in another, or outlive it.
+    A value that was computed in one place may be wrong in another, or outlive it.
     """
     transform = interpreter()
     return (
@@ -125,8 +126,8 @@ def place() -> tuple[object, ...]:
 def in_functional_call() -> bool:
     """Whether the assignment that runs is one of ``torch.func.functional_call``.
 
-    It swaps a tensor in for the length of a call, and back: a loan, where an assignment is a gift.
-    To be asked by the setter of a property.
+    It lends the module a tensor for the length of a call, where an ordinary assignment keeps it.
+    Only the setter of a property may call this.
     """
     frame = sys._getframe(2)
     while "setattr" in frame.f_code.co_name and frame.f_back is not None:

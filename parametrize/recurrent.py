@@ -1,9 +1,9 @@
-"""What a parametrized ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` does differently.
+"""The changes to ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` while they are parametrized.
 
-The class keeps a flat list of its weights, which for computed weights would be a stale copy that
-holds the graph of the last forward pass.  Here the list is a property: always current, never
-stored, so a copy or pickle after a forward pass works, and each weight in it is evaluated once a
-forward pass, because a module is in a cache of its own for as long as its ``forward`` runs.
+These classes keep a flat list of their weights.  For computed weights the list would be a stale
+copy that holds the graph of the last forward pass.  Here the list is a property, always current and
+never stored, so a copy or pickle after a forward pass works.  Each weight in it is evaluated once a
+forward pass, because a module has a cache of its own while its ``forward`` runs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torchmanifold.parametrize.private import not_compiled
 
 
-# torch.compile runs these classes outside its graphs, but looks into what they call; there is
-# nothing to gain, and it would warn of what the cache asks.
+# torch.compile runs these classes outside its graphs, but traces the functions that they call. This
+# would gain nothing, and it would warn about calls of the cache.
 @not_compiled
 def _get_flat_weights(self: nn.RNNBase) -> list[Tensor | None]:
     return [getattr(self, name, None) for name in self._flat_weights_names]
@@ -59,7 +59,7 @@ _METHODS = {
 
 
 def overrides(base: type[nn.Module]) -> dict[str, Any]:
-    """What the parametrized subclass of ``base`` overrides: nothing unless it is recurrent."""
+    """The overrides of the parametrized subclass of ``base``: none unless it is recurrent."""
     return dict(_METHODS) if issubclass(base, nn.RNNBase) else {}
 
 

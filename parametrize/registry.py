@@ -29,18 +29,18 @@ def register_parametrization(
     The tensor moves to ``module.parametrizations[tensor_name].original`` and its name becomes a
     property with value ``parametrization(original)``.  If ``parametrization`` has a
     ``right_inverse``, the value is kept: ``original = right_inverse(tensor)`` (a sequence becomes
-    ``original0, original1, ...``); the tensor is rewritten only if it has to change.  If the right
-    inverse refuses the value by a ``ValueError``, a map that is a projection starts at the
-    projection of the tensor, such as the skew part of a matrix; other maps are refused.
-    Assigning to the property goes through the right inverses too.
+    ``original0, original1, ...``); the tensor is rewritten only if it has to change.  The right
+    inverse may refuse the value by a ``ValueError``.  If the map is a projection, the value then
+    becomes the projection of the tensor, such as the skew part of a matrix; any other map is
+    refused.  An assignment to the property goes through the right inverses too.
 
     On a tensor that is parametrized already, the new map is applied last.  The value is kept
-    where the right inverses of the whole chain give it back; otherwise the map is just composed.
+    if the right inverses of the whole chain can give it; otherwise the maps are composed.
 
     To tie tensors, register the list of the one on the other:
     ``register_parametrization(decoder, "weight", encoder.parametrizations.weight)``.
 
-    All or nothing: if it raises, the module, the tensor and the map are as they were.
+    If this raises, the module, the tensor and the map stay as they were.
 
     Args:
         module: the module whose tensor becomes parametrized.
@@ -114,14 +114,14 @@ def remove_parametrizations(
 ) -> nn.Module:
     """Make ``module.tensor_name`` a plain parameter or buffer again.
 
-    A single original that no other module shares keeps its identity, so that an optimizer which
-    holds it goes on; otherwise the tensor is a new one.
+    A single original that no other module shares keeps its identity, so an optimizer that holds it
+    continues to work; otherwise the tensor is a new one.
 
     Args:
         module: the module.
         tensor_name: the name of a parametrized tensor.
-        leave_parametrized: leave the computed value; otherwise the original, which before any
-            training is the tensor that was there where registration did not have to change it.
+        leave_parametrized: leave the computed value; otherwise the original.  Before any training
+            the original is the old tensor, if registration did not have to change it.
 
     Returns:
         The module.
@@ -191,7 +191,7 @@ def transfer_parametrizations_and_params(
     Nothing is written, so both have the values that ``from_module`` had, and stay equal.
 
     Args:
-        from_module: the module with parametrizations; without any, nothing happens.
+        from_module: the module with parametrizations; if it has none, nothing happens.
         to_module: the module that gets them; a tensor that it lacks is made.
         tensor_name: the one tensor to transfer; all if None.
 
@@ -225,7 +225,7 @@ def _has(module: nn.Module, name: str) -> bool:
 
 
 def _is_of_torch(module: nn.Module) -> bool:
-    """Whether torch's own layer made the class of ``module``, which then has to go on with it."""
+    """Whether torch's own layer made the class of ``module``; then it must handle the module."""
     return is_parametrized(module) and not is_ours(module)
 
 
@@ -263,14 +263,14 @@ def _append(chain: ParametrizationList, link: nn.Module, unsafe: bool) -> None:
 
 
 def _keep_value(chain: ParametrizationList, value: Tensor) -> None:
-    """Assign ``value`` to the longer chain if that gives it back, otherwise leave the originals."""
+    """Assign ``value`` to the longer chain if it can give it, otherwise leave the originals."""
     if value.is_meta:
         return
     with torch.no_grad():
         if torch.equal(chain(), value):
             return
-        # If it is refused, the maps compose: the right inverse of one need not be in the range of
-        # the other.
+        # If the assignment is refused, the maps compose: the right inverse of the last need not be
+        # in the range of the maps before it.
         with suppress(*REFUSALS), all_or_nothing(chain.links(), tensors=chain.originals()):
             chain.right_inverse(value)
             if not is_close(chain(), value):

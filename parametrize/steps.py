@@ -1,7 +1,7 @@
-"""How many steps the optimizers of this process have made.
+"""The number of steps that the optimizers of this process have made.
 
-Fused and foreach optimizers need not bump the version counters of what they write, so a cache
-counts steps besides.
+Fused and foreach optimizers need not raise the version counters of the tensors that they write, so
+a cache counts steps too.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def _add(*_: Any) -> None:
 
 @functools.cache
 def watch() -> None:
-    """Count from now on; nothing is hung on optimizers before there is a parametrization."""
+    """Count from now on; before the first parametrization there is no hook on optimizers."""
     register_optimizer_step_post_hook(_add)

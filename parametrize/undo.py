@@ -1,4 +1,4 @@
-"""Undo what a failed registration or assignment, or a mere look, did to maps and tensors."""
+"""Undo the changes that a failed call, or an evaluation, made to maps and tensors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class State:
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
-    # Nothing is missing for a moment, for another thread, where nothing has changed.
+    # Unchanged attributes are not touched, so another thread never finds one missing.
     if list(now) != list(before) or any(now[name] is not item for name, item in before.items()):
         now.clear()
         now.update(before)
@@ -81,7 +81,7 @@ def _version(tensor: Tensor) -> int | None:
 
 @contextmanager
 def all_or_nothing(modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ()) -> Iterator[State]:
-    """Undo what the block did to ``modules`` and ``tensors`` if it raises.
+    """Undo the changes of the block to ``modules`` and ``tensors`` if it raises.
 
     Yields:
         The state before the block.
@@ -96,7 +96,7 @@ def all_or_nothing(modules: Iterable[nn.Module], tensors: Iterable[Tensor] = ())
 
 @contextmanager
 def left_alone(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Evaluate ``modules`` in eval mode within the block, and leave them as they were."""
+    """Put ``modules`` into eval mode within the block, and restore them after it."""
     roots = list(modules)
     before = State(roots)
     training = [module for root in roots for module in root.modules() if module.training]

@@ -12,16 +12,16 @@ from torchmanifold.parametrize.private import version
 
 
 class Watch:
-    """Sees in-place writes to the last value handed out, without keeping the value alive.
+    """Notices in-place writes to the last value handed out, without keeping the value alive.
 
-    An alias of the value shares its version counter; given an empty storage, it holds no memory.
-    Copies and pickles of it are empty: a copied module has handed out no value yet.
+    An alias of the value shares its version counter, and its empty storage holds no memory.
+    Copies and pickles of a watch are empty: a copied module has handed out no value yet.
     """
 
     __slots__ = ("frozen", "last")
 
     def __init__(self) -> None:
-        # One tuple, so that threads which share a module see all of it or nothing.
+        # One tuple, so that threads that share a module see all of it or nothing.
         self.last: tuple[Tensor, int, int] | None = None
         self.frozen: Tensor | None = None
 
@@ -41,13 +41,13 @@ class Watch:
             alias.data = _empty(value.dtype, value.device)
             viewed = private.viewed(value)
             self.last = alias, version(value), id(value if viewed is None else viewed)
-            # An alias has a flag of its own, so that the value of frozen tensors has to be kept.
-            # While gradients are recorded, so it would be by the layers before it.
+            # An alias has its own `requires_grad`, so the value itself of frozen tensors is kept.
+            # While gradients are recorded, the layers before it would keep it anyway.
             if not value.requires_grad and torch.is_grad_enabled():
                 self.frozen = value
 
     def share(self, other: Watch) -> None:
-        """Watch what ``other`` watches: another part of the same tensor, with one counter."""
+        """Watch the value of ``other`` too: another part of the same tensor, with one counter."""
         self.last, self.frozen = other.last, other.frozen
 
     def clear(self) -> None:
@@ -55,7 +55,7 @@ class Watch:
         self.last = self.frozen = None
 
     def thawed(self) -> bool:
-        """Whether the value had no gradient, and was told to require one."""
+        """Whether the ``requires_grad`` of a value without gradient was set."""
         return self.frozen is not None and self.frozen.requires_grad
 
     def written(self, module: nn.Module) -> bool:

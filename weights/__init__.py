@@ -1,4 +1,4 @@
-"""Where a weight of a module meets a manifold."""
+"""Weights of modules on manifolds."""
 
 from torchmanifold.weights.averaging import average_
 from torchmanifold.weights.bake import bake

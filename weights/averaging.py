@@ -1,4 +1,4 @@
-"""Averages of models with constrained weights: the mean of the values, put back on the manifold."""
+"""Averages of models with constrained weights: the mean of the values, then projected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["average_"]
 
 
 class _Weight(NamedTuple):
-    """A constrained weight, and the tensors of its module that say what it is."""
+    """A constrained weight, and the tensors of its module that determine it."""
 
     module: nn.Module
     name: str
@@ -28,10 +28,10 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
     r"""Move a running average of models towards a model: `decay average + (1 - decay) model`.
 
     A constrained weight becomes the projection of the mean of the two *values*,
-    `project(decay x + (1 - decay) y)`. The mean of their coordinates, which
-    `torch.optim.swa_utils.AveragedModel` takes, belongs to no base once the bases differ. Where
-    further maps compute a weight from its point, the points are averaged. Other parameters are
-    averaged and other buffers copied, as it does.
+    `project(decay x + (1 - decay) y)`. `torch.optim.swa_utils.AveragedModel` takes the mean of the
+    coordinates, which belongs to no base once the bases differ. If further maps compute a weight
+    from its point, the points are averaged. Other parameters are averaged and other buffers copied,
+    as by `AveragedModel`.
 
     Args:
         average: the average so far, a `copy.deepcopy` of the model at first; changed in place and
@@ -42,8 +42,8 @@ def average_(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
 
     Raises:
         ValueError: if `decay` is not in [0, 1], if the models differ in names, shapes or
-            manifolds, or if a weight has maps both before and after its trivialization. Nothing
-            is changed then.
+            manifolds, or if a weight has maps both before and after its trivialization. Then
+            nothing is changed.
 
     Example:
         >>> import copy, torch, torchmanifold as tm
@@ -116,7 +116,7 @@ def _weights(model: nn.Module) -> dict[str, _Weight]:
 
 
 def _layout(model: nn.Module, weights: dict[str, _Weight]) -> dict[str, tuple[object, ...]]:
-    """What must be equal for two models to be averaged."""
+    """Names, shapes and manifolds, which must be equal in two models that are averaged."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     layout: dict[str, tuple[object, ...]] = {path: tuple(tensor.shape) for path, tensor in tensors}
     return layout | {path: (weight.manifold, layout.get(path)) for path, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""bake: the model with plain weights, for what knows no parametrizations."""
+"""bake: the model with plain weights, for tools that know no parametrizations."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @torch.no_grad()
 def bake(model: Model) -> Model:
-    """A copy of the model whose weights are plain parameters with the values they have now.
+    """A copy of the model whose weights are plain parameters with their present values.
 
-    All parametrizations are evaluated once, as in `eval()`, and removed, those of
-    `torch.nn.utils.parametrize` too, and no weight is on a manifold any more. The copy computes
-    the same outputs, and is what ONNX, TorchScript, quantization, pruning and other frameworks
-    take. The model itself stays as it is, and goes on training.
+    All parametrizations, also those of `torch.nn.utils.parametrize`, are evaluated once, as in
+    `eval()`, and removed. No weight of the copy is on a manifold. The copy computes the same
+    outputs, and suits ONNX, TorchScript, quantization, pruning and other frameworks. The model
+    itself stays as it is and can be trained further.
 
     Args:
         model: any module.

@@ -1,4 +1,4 @@
-"""Checkpoints of unconstrained models for constrained ones."""
+"""Checkpoints of unconstrained models, made fit for constrained models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["project_state_dict"]
 def project_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A copy of a plain state dict in which each constrained weight is its nearest point.
 
-    `load_state_dict` refuses values that are off the manifold; this is how to say that they
-    shall be projected. It works whichever way the weights of the model are constrained. A weight
-    that further maps compute from its point is left as it is: it lies elsewhere.
+    `load_state_dict` refuses values off the manifold; this function projects them first. It works
+    for both ways of constraining a weight. A weight that further maps compute from its point is
+    left as it is, because it need not lie on the manifold.
 
     Args:
         model: the constrained model that the state dict is meant for.

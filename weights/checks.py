@@ -1,4 +1,4 @@
-"""What a weight must be to lie on a manifold."""
+"""Checks of tensors that shall lie on a manifold."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torchmanifold.manifolds import Manifold
 __all__ = ["check_point", "check_tensor", "nearest"]
 
 
-# How far from the manifold an assigned value may be, in units of `Manifold.tolerance`: what
-# other people's orthogonalizations leave in float32 is let in, another matrix is not.
+# How far from the manifold an assigned value may be, in units of `Manifold.tolerance`. The results
+# of other orthogonalizations in float32 are accepted, and other matrices are not.
 _SLACK = 100
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
 def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
-    """Refuse what can be no point of the manifold: no real or complex numbers, NaN, a wrong shape.
+    """Refuse a tensor that cannot be projected: of integers, with NaN, or of a wrong shape.
 
     Raises:
         TypeError: if the dtype is an integer or boolean one, or complex where points are real.
@@ -33,7 +33,7 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
         manifold.check_shape(tuple(x.shape))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
-    if x.is_meta:  # no values yet: those that are loaded later are what they are
+    if x.is_meta:  # no values yet
         return
     bad = int((~torch.isfinite(x)).sum())
     if bad:
@@ -45,8 +45,8 @@ def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:
 def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
     """The point of the manifold nearest to `x`; a tensor without values is returned as it is.
 
-    A zero weight of a sphere or of a set of orthonormal columns has no nearest point: a warning
-    says so.
+    There is a warning for a zero weight of a sphere or of a set of orthonormal columns, which has
+    no nearest point.
 
     Raises:
         TypeError: if the manifold has no points of that dtype.
@@ -73,8 +73,8 @@ def nearest(manifold: Manifold, name: str, x: Tensor) -> Tensor:
             )
     if x.numel() and not bool(x.any()) and _all_are_as_near(manifold, point):
         warnings.warn(
-            f"{name} is zero, to which all points of {manifold!r} are equally near; it becomes the "
-            "one that project(0) gives. Take manifold.random(...) for another",
+            f"{name} is zero, and all points of {manifold!r} are equally near to zero; it becomes "
+            "manifold.project(0). Take manifold.random(...) for another point",
             stacklevel=4,
         )
     return point
@@ -91,30 +91,30 @@ def _all_are_as_near(manifold: Manifold, point: Tensor) -> bool:
 
 
 def _residual(manifold: Manifold, x: Tensor) -> Tensor:
-    """The worst residual; evaluated in float64, which not every device has."""
+    """The largest residual, in float64 if the device has it."""
     return manifold.residual(x.cpu() if x.device.type == "mps" else x).max()
 
 
 def _stated(manifold: Manifold, x: Tensor) -> float:
-    """The residual that the retraction states."""
+    """The residual that the manifold's retraction states."""
     stated = manifold.retraction_rule.residual
     return stated(manifold, tuple(x.shape)) if stated is not None else 0.0
 
 
 def _rounding(manifold: Manifold, x: Tensor) -> float:
-    """What somebody's rounding may leave: in float64 that of float32, from which it may come."""
+    """The residual of rounding elsewhere: float64 values may come from float32."""
     dtype = x.dtype if x.dtype in _HALF else torch.float32
     return min(_SLACK * manifold.tolerance(tuple(x.shape), dtype), 0.5)
 
 
 def check_point(manifold: Manifold, name: str, x: Tensor, allowed: float = 0.0) -> None:
-    """Refuse what is no point of the manifold, up to somebody's rounding or a stated residual.
+    """Refuse a tensor off the manifold, beyond rounding and a stated residual.
 
     Args:
         manifold: where the value must lie.
-        name: what the message calls it.
+        name: the name of the value in the message.
         x: the value.
-        allowed: a residual that an optimizer states, beside that of the manifold's retraction.
+        allowed: a residual that an optimizer states, beside the one of the manifold's retraction.
 
     Raises:
         TypeError: if the dtype is an integer or boolean one.

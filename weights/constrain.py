@@ -39,32 +39,34 @@ def constrain(
     blocks: int | None = None,
     flatten: bool = False,
 ) -> nn.Module:
-    r"""Put weights of a module on a manifold; each starts at the nearest point to its value.
+    r"""Put weights of a module on a manifold; each becomes the nearest point to its value.
 
     Args:
         module: the module that owns the weights; changed in place and returned.
         tensor_name: the name of a parameter, a glob (`"weight_hh_l*"`), or a list of these.
-        manifold: where the weight shall lie. A wide matrix is put on `Transposed(manifold)` if
-            only its transpose can be a point.
+        manifold: the manifold. A wide matrix is put on `Transposed(manifold)` if only its
+            transpose can be a point.
         how: `"parametrized"`: the weight becomes `retract(base, coordinates(v))`, and any
             optimizer of PyTorch moves `v`. `"riemannian"`: it stays a parameter, and an optimizer
             of `torchmanifold.optim` moves it along the manifold.
-        blocks: constrain this many stacked blocks each by itself (4 for the gates of an LSTM, 3
-            for a GRU and for the query, key and value of attention, the groups of a grouped
-            convolution): `Blocks(manifold, blocks)`. 1 takes such a stack for one matrix.
-        flatten: see a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`, also that of a
-            transposed convolution, which keeps it as `(in, out, kh, kw)`: `Flattened(manifold)`.
-            On a manifold of vectors, see it as the vector of all its entries. Orthonormal rows make
-            no orthogonal operator where patches overlap, see `torchmanifold.nn.OrthogonalConv2d`.
+        blocks: the number of stacked blocks that are points, each of its own: 4 for the gates of an
+            LSTM, 3 for a GRU and for the query, key and value of attention, the number of groups
+            for a grouped convolution. It means `Blocks(manifold, blocks)`. 1 takes the stack for
+            one matrix.
+        flatten: take a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`; a transposed
+            convolution keeps it as `(in, out, kh, kw)`, and it is the same matrix. It means
+            `Flattened(manifold)`. On a manifold of vectors, take the vector of all entries.
+            Orthonormal rows do not make the operator orthogonal where patches overlap; see
+            `torchmanifold.nn.OrthogonalConv2d`.
 
     Returns:
         The module.
 
     Raises:
         ValueError: if there is no such parameter, if it is constrained already, if its shape or
-            values cannot be projected, if it holds several matrices and `blocks` does not say
-            which are meant, if the module rewrites it, or if it is tied to another module's and
-            would be parametrized. Nothing is changed then.
+            values cannot be projected, if it stacks several matrices and `blocks` is not given, if
+            the module rewrites it, or if it is tied to a parameter of another module and would be
+            parametrized. Then nothing is changed.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -76,10 +78,12 @@ def constrain(
     if how not in ("parametrized", "riemannian"):
         raise ValueError(f'constrain: how must be "parametrized" or "riemannian", got {how!r}')
     if not isinstance(manifold, Manifold):
-        raise TypeError(f"constrain: manifold must be one such as Stiefel(), got {manifold!r}")
+        raise TypeError(
+            f"constrain: manifold must be a manifold such as Stiefel(), got {manifold!r}"
+        )
     if not isinstance(manifold.event_ndim, int):
         raise TypeError(
-            f"constrain: a weight is one tensor, and a point of {manifold!r} is not; constrain "
+            f"constrain: a weight is one tensor, but a point of {manifold!r} has several; put "
             f"each weight on its own factor, or pass a tuple or dict of parameters to place_"
         )
     plan = []
@@ -124,7 +128,7 @@ def constrain(
 
 
 def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
-    """The parameters that are meant; an error for a pattern that finds none."""
+    """The names that the patterns match; an error for a pattern without a match."""
     free = [name for name, value in module._parameters.items() if value is not None]
     taken = [name for name, _ in constrained(module)]
     found: dict[str, None] = {}
@@ -190,14 +194,14 @@ def _riemannian(module: nn.Module, name: str, manifold: Manifold, point: Tensor)
 def unconstrain(module: nn.Module, tensor_name: str | Iterable[str]) -> nn.Module:
     """Make constrained weights plain parameters again, with their present values.
 
-    All maps of a weight go, also those that were registered before or after it was constrained.
+    All maps of a weight are removed, also maps that were registered before or after `constrain`.
 
     Args:
         module: the module that owns the weights; changed in place and returned.
         tensor_name: a name, a glob, or a list of these.
 
     Raises:
-        ValueError: if a name finds no constrained weight. Nothing is changed then.
+        ValueError: if a name matches no constrained weight. Then nothing is changed.
     """
     present = [name for name, _ in constrained(module)]
     found: dict[str, None] = {}

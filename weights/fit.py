@@ -9,7 +9,8 @@ from torchmanifold.manifolds import Blocks, Flattened, Manifold, Transposed
 __all__ = ["fit"]
 
 _GATES = ("weight_ih", "weight_hh")
-# Modules that keep several matrices one above another: which tensors, how many, of what.
+# Modules that stack several matrices in one tensor: the classes, the tensors, the number of
+# matrices and their name.
 _STACKS = (
     ((nn.LSTM, nn.LSTMCell), _GATES, 4, "gates"),
     ((nn.GRU, nn.GRUCell), _GATES, 3, "gates"),
@@ -30,8 +31,8 @@ def fit(
     """The manifold under the view that makes the weight a point.
 
     Raises:
-        ValueError: several matrices are stacked in the weight, and `blocks` does not say whether
-            each is meant or the stack; or no view makes it a point.
+        ValueError: the weight stacks several matrices and `blocks` is not given, or no view makes
+            the weight a point.
     """
     shape = tuple(weight.shape)
     if manifold.event_ndim == 2 and not isinstance(manifold, Blocks):
@@ -64,7 +65,7 @@ def _check_blocks(
     if count > 1 and not whole:
         raise ValueError(
             f"{count} {what} are stacked in the shape {shape}; pass blocks={count} to constrain "
-            "each by itself, or blocks=1 to take the stack for one matrix"
+            "each of them, or blocks=1 to take the stack for one matrix"
         )
 
 
@@ -79,6 +80,6 @@ def _turn(manifold: Manifold, shape: tuple[int, ...]) -> Manifold:
         try:
             turned.check_shape(shape)
         except ValueError:
-            return manifold  # its own message is the one that helps
+            return manifold  # its own message helps more
         return turned
     return manifold

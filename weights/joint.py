@@ -1,4 +1,4 @@
-"""All weights of a module that may move, as one point: tensors by name, each on its manifold."""
+"""All movable weights of a module as one point: tensors by name, each on its manifold."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _Called(nn.Module):
 class JointPoint:
     """The weights of a model that require a gradient, as a point: a dict of tensors by name.
 
-    A constrained weight has the name that it was constrained by, whichever way that was, and lies
-    on its manifold. Every other parameter has its own name, and no manifold.
+    A constrained weight has the name by which it was constrained, in either way, and lies on its
+    manifold. Every other parameter has its own name, and no manifold.
 
     Args:
         model: not changed before `write`.
@@ -68,7 +68,7 @@ class JointPoint:
                 check_movable(chain)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-            # What the point is computed from moves with it.
+            # The tensors from which the point is computed move with it.
             before = [chain, *maps_before(chain)]
             sources = [p for link in before for p in link.parameters(recurse=link is not chain)]
             computed.update(sources)

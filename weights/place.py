@@ -1,4 +1,4 @@
-"""A parameter that no module owns, put on a manifold."""
+"""place_: put a parameter that no module owns on a manifold."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["place_"]
 def place_(parameter: Any, manifold: Manifold) -> Any:
     """Put a bare parameter on a manifold, at the nearest point to its value.
 
-    An optimizer of `tm.optim` then keeps it there; any other raises at its first step. A weight
-    that a module owns is better put there by `tm.constrain`: the module's record survives copies,
-    which the mark that `place_` leaves on the tensor does not.
+    An optimizer of `tm.optim` then keeps it there; any other optimizer raises at its first step.
+    Use `tm.constrain` for a weight that a module owns: the record of the module survives copies,
+    and the mark that `place_` leaves on the tensor does not.
 
     Args:
         parameter: a leaf tensor of shape `(*batch, *event)`, or a tuple or dict of them for a
             product; changed in place and returned.
-        manifold: where it shall lie.
+        manifold: the manifold.
 
     Returns:
         The parameter.
 
     Raises:
-        TypeError: if `manifold` is no manifold, or `parameter` no tensor of the numbers that its
-            points are made of.
+        TypeError: if `manifold` is not a manifold, or `parameter` is not a tensor of a dtype that
+            points of the manifold can have.
         ValueError: if its shape or values cannot be projected, if it was computed from other
-            tensors, if it is sharded, or if it is on another manifold. It is left as it was then.
+            tensors, if it is sharded, or if it is on another manifold. Then it is left as it was.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -47,7 +47,7 @@ def place_(parameter: Any, manifold: Manifold) -> Any:
         True
     """
     if not isinstance(manifold, Manifold):
-        raise TypeError(f"place_: manifold must be one such as Stiefel(), got {manifold!r}")
+        raise TypeError(f"place_: manifold must be a manifold such as Stiefel(), got {manifold!r}")
     pairs = _pairs(parameter, manifold)
     for tensor, factor in pairs:
         _check(tensor, factor)
@@ -62,7 +62,7 @@ def place_(parameter: Any, manifold: Manifold) -> Any:
 
 
 def _pairs(parameter: Any, manifold: Manifold) -> list[tuple[Any, Manifold]]:
-    """Each tensor with the factor that it lies on."""
+    """Each tensor with the factor on which it lies."""
     if not isinstance(manifold, Product):
         return [(parameter, manifold)]
     parts = zip(manifold.taken_apart("place_", parameter), manifold.manifolds, strict=True)

@@ -1,7 +1,7 @@
 """The point of a manifold in a list of maps: the value of its trivialization.
 
-Other maps may come before the trivialization, if the weight had them when it was constrained, and
-after it, if they were registered later.  The weight is then computed from the point.
+Other maps come before the trivialization if the weight had them when it was constrained, and after
+it if they were registered later.  The maps after it compute the weight from the point.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def _split(chain: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
 
 
 def maps_before(chain: nn.Module) -> list[nn.Module]:
-    """The maps before the trivialization: its coordinates are computed by them."""
+    """The maps before the trivialization, which compute its coordinates."""
     return _split(chain)[0]
 
 
 def maps_after(chain: nn.Module) -> list[nn.Module]:
-    """The maps after the trivialization: the weight is computed by them from the point."""
+    """The maps after the trivialization, which compute the weight from the point."""
     return _split(chain)[1]
 
 
 @torch.no_grad()
 def point(chain: Any) -> Tensor:
-    """The value of the trivialization in eval mode; maps with a state keep it."""
+    """The value of the trivialization in eval mode; maps with a state keep their state."""
     before, after = _split(chain)
     if not after:
         return present_value(chain)
@@ -58,14 +58,14 @@ def check_movable(chain: nn.Module) -> None:
     """Raise if the point cannot be set.
 
     Raises:
-        ValueError: if there are maps before the trivialization and after it.
+        ValueError: if there are maps both before and after the trivialization.
     """
     before, after = _split(chain)
     if before and after:
         raise ValueError(
             f"a weight is computed by {type(before[0]).__name__}, a trivialization and "
-            f"{type(after[0]).__name__}, so that its point cannot be set alone; constrain it "
-            f"before {type(before[0]).__name__} is registered"
+            f"{type(after[0]).__name__}, so its point cannot be set alone; constrain the weight "
+            f"before you register {type(before[0]).__name__}"
         )
 
 
@@ -74,7 +74,8 @@ def move(chain: Any, x: Tensor) -> None:
     """Make `x` the value of the trivialization; maps after it stay as they are.
 
     Raises:
-        ValueError: if `x` is no point; if there are maps before the trivialization and after it.
+        ValueError: if `x` is not a point, or if there are maps both before and after the
+            trivialization.
     """
     check_movable(chain)
     if not maps_after(chain):

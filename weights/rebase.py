@@ -1,4 +1,4 @@
-"""Moving the base of a trivialization, once or every so many steps."""
+"""Moving the base of a trivialization, once or at regular intervals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torchmanifold.weights.sharding import whole, write
 __all__ = ["rebase_", "rebase_every"]
 
 
-# What optimizers keep of first moments: tangent vectors, in the coordinates of `v`.
+# Names of first moments in the states of optimizers: tangent vectors, in the coordinates of `v`.
 _FIRST_MOMENTS = ("momentum_buffer", "exp_avg", "grad_avg", "prev")
-# Points: they have no coordinates at another base, where the retraction has no inverse.
+# Names of points: they have no coordinates at another base, because the retraction has no inverse.
 _POINTS = ("ax",)
-# What has the shape of a weight and no direction.
+# Names of states that have the shape of a weight and are not vectors.
 _SIZES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta", "exp_inf", "step_size")
 
 
@@ -41,7 +41,7 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
     Raises:
         ValueError: if other maps compute the coordinates of a weight, if the optimizer holds no
             coordinates of the model, or if it keeps points in its state, as ASGD keeps an average.
-            Nothing is changed then.
+            Then nothing is changed.
 
     Source: Lezcano-Casado 2019, algorithm 1 (dynamic trivializations).
 
@@ -61,7 +61,7 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         trivialization: Any = trivialization_of(chain)
         v, M = chain.original, trivialization.manifold
         old = trivialization.base.clone()
-        # By the retraction itself: what is shorter need not mend the rounding of the base.
+        # By the retraction itself: a shortcut need not correct the rounding errors of the base.
         moved = M.coordinates(old, whole(v))
         new = M.retract(old, moved)
         state = optimizer.state.get(v, {}) if optimizer is not None else {}
@@ -75,8 +75,8 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
             elif name not in _SIZES and not isinstance(optimizer, torch.optim.LBFGS):
                 warnings.warn(
                     f"rebase_: the state {name!r} of {type(optimizer).__name__} stays as it is, in "
-                    f"the coordinates of the old base; if it is a vector or a point, it is wrong "
-                    f"from now on",
+                    f"the coordinates of the old base; if it is a vector or a point, it is now "
+                    f"wrong",
                     stacklevel=2,
                 )
         trivialization.base.copy_(new)
@@ -97,7 +97,7 @@ def _movable(module: nn.Module) -> list[Any]:
                 first = type(before[0]).__name__
                 raise ValueError(
                     f"rebase_: the coordinates of {f'{path}.{name}'.lstrip('.')!r} are computed "
-                    f"by {first}, registered before the weight was constrained, so that a base "
+                    f"by {first}, registered before the weight was constrained, so its base "
                     "cannot move without the free tensor; constrain first and register "
                     f"{first} afterwards"
                 )
@@ -112,15 +112,15 @@ def _check_optimizer(caller: str, chains: list[Any], optimizer: Optimizer) -> No
     held = [p for g in optimizer.param_groups for p in g["params"] if id(p) in ours]
     if not held:
         raise ValueError(
-            f"{caller}: this {kind} holds none of the coordinates of the model; build it of the "
-            f"parameters that the model has now, after constrain"
+            f"{caller}: this {kind} holds none of the coordinates of the model; build it after "
+            f"constrain, from the new parameters of the model"
         )
     if isinstance(optimizer, torch.optim.ASGD) or any(
         name in _POINTS for p in held for name in optimizer.state.get(p, ())
     ):
         raise ValueError(
-            f"{caller}: {kind} keeps an average of coordinates, which mean nothing once the base "
-            f"has moved; average the weights by tm.average_, under another optimizer"
+            f"{caller}: {kind} keeps an average of coordinates, which is wrong once the base has "
+            f"moved; average the weights by tm.average_, under another optimizer"
         )
 
 
@@ -146,24 +146,23 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
 
     With `steps=1`, SGD on the coordinates is Riemannian SGD in the manifold's metric, also with
     momentum, which is carried to each new tangent space. Without rebasing it is the classical
-    parametrization; between the two, a dynamic trivialization.
+    parametrization, and with larger `steps` a dynamic trivialization.
 
     Args:
         model: a module with weights constrained by `how="parametrized"`.
         optimizer: any optimizer that holds their coordinates.
-        steps: how many steps from one rebasing to the next; the count is saved in the optimizer's
-            state dict.
+        steps: the number of steps between two moves; the optimizer's state dict has the count.
 
     Returns:
         A handle; its `remove()` ends the rebasing.
 
-    L-BFGS converges with `steps=1`: the weights of one call of `step` share their coordinates,
-    in which it has made up to `max_iter` iterations.
+    L-BFGS converges with `steps=1`: the base stays during one call of `step`, which makes up to
+    `max_iter` iterations.
 
     Raises:
-        ValueError: if `steps` is no positive integer, if the model has no trivialization, if other
-            maps compute the coordinates of a weight, if the optimizer is already rebased, holds no
-            coordinates of the model, or keeps points in its state, as ASGD does.
+        ValueError: if `steps` is not a positive integer, if the model has no trivialization, if
+            other maps compute the coordinates of a weight, if the optimizer is already rebased,
+            holds no coordinates of the model, or keeps points in its state, as ASGD does.
 
     Example:
         >>> import torch, torchmanifold as tm

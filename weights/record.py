@@ -1,8 +1,9 @@
 """Which weight of a module is on which manifold: the record, its stamp, and its guard.
 
-A weight that is moved by Riemannian updates stays a plain parameter. The truth about it is a
-record on the module, `module._manifolds`, which survives copying, pickling, moving and loading.
-Parameters carry a stamp for quick finding; it is written again whenever it may have been lost.
+A weight under Riemannian updates stays a plain parameter. A record on the module,
+`module._manifolds`, states its manifold, and survives copying, pickling, moving and loading. The
+parameter carries a stamp with the same data, which is quicker to find; it is written again whenever
+it may have been lost.
 """
 
 from __future__ import annotations
@@ -45,27 +46,27 @@ __all__ = [
 
 @dataclass
 class Placement:
-    """Where a weight is kept, and how far from there its optimizer may leave it.
+    """The manifold of a weight, and the residual that its optimizer may leave.
 
     Args:
-        manifold: where it is kept.
-        residual: the largest residual that its optimizer states; most state none, and leave
-            rounding alone.
+        manifold: the manifold.
+        residual: the largest residual that its optimizer states. Most optimizers state none, and
+            leave only rounding errors.
     """
 
     manifold: Manifold
     residual: float = 0.0
 
 
-# Modules with a record: `fully_shard` replaces their parameters, and tells nobody.
+# Modules with a record: `fully_shard` replaces their parameters without a notice.
 _modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 class _Record(dict[str, Placement]):
     """The record of one module. Copying it stamps the copied parameters.
 
-    `copy.deepcopy` copies a module's attributes with one memo, in which the parameters' copies
-    are, and a copied parameter has no attributes.
+    `copy.deepcopy` copies the attributes of a module with one memo, which has the copies of the
+    parameters. A copied parameter has no attributes.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -101,12 +102,12 @@ def placement_of(parameter: Tensor | None) -> Placement | None:
 
 
 def placements_of(parameters: Iterable[Tensor]) -> list[Placement | None]:
-    """The stamps of parameters, in a loop that is not Python's own."""
+    """The stamps of parameters, in a loop that runs in C."""
     return list(map(getattr, parameters, repeat("_placement"), repeat(None)))
 
 
 def recorded(module: nn.Module) -> dict[str, Placement]:
-    """The module's own record: where each weight moved by Riemannian updates is kept."""
+    """The record of the module: the placement of each weight under Riemannian updates."""
     return module.__dict__.get("_manifolds", {})
 
 
@@ -127,7 +128,7 @@ def record(module: nn.Module, name: str, manifold: Manifold) -> None:
 
 
 def strike(module: nn.Module, name: str) -> None:
-    """Take a parameter out of the record; with the last one goes the record."""
+    """Take a parameter out of the record, and remove an empty record."""
     entries = module.__dict__["_manifolds"]
     del entries[name]
     parameter = module._parameters.get(name)
@@ -141,7 +142,7 @@ def strike(module: nn.Module, name: str) -> None:
 
 
 def stamp(model: nn.Module) -> None:
-    """Write onto parameters what they are: weights on manifolds, or coordinates of such."""
+    """Stamp the parameters of a model: weights on manifolds, and coordinates of such weights."""
     for module in model.modules():
         _stamp(module)
         if isinstance(module, ParametrizationList) and trivialization_of(module) is not None:
@@ -150,14 +151,15 @@ def stamp(model: nn.Module) -> None:
 
 
 def is_coordinate(parameter: Tensor) -> bool:
-    """Whether a constrained weight is computed from this parameter, as far as it was stamped."""
+    """Whether the parameter is stamped as the coordinates of a constrained weight."""
     return getattr(parameter, "_is_coordinate", False)
 
 
 def stamp_sharded(parameters: list[Tensor]) -> None:
-    """Stamp sharded parameters; those that are on no record get None.
+    """Stamp sharded parameters; a parameter that is on no record gets None.
 
-    `fully_shard` puts new parameters into a module, whose record still says what they are.
+    `fully_shard` puts new parameters into a module, and the record of the module still has their
+    names.
     """
     if all(hasattr(p, "_placement") for p in parameters):
         return
@@ -177,13 +179,13 @@ def _stamp(module: nn.Module) -> None:
         if parameter is None:
             raise RuntimeError(
                 f"{type(module).__name__}.{name} is on record as a weight on "
-                f"{placement.manifold!r}, but is no parameter any more; call unconstrain before "
+                f"{placement.manifold!r}, but is no longer a parameter; call unconstrain before "
                 f"something else replaces it"
             )
         place(parameter, placement)
 
 
-# torch.jit.script calls it of each module, before it fails at the hooks.
+# torch.jit.script calls this for each module, before it would fail at the hooks.
 _SCRIPTED = "__prepare_scriptable__"
 
 
@@ -197,8 +199,8 @@ def _refuse_scripting(module: nn.Module) -> NoReturn:
 
 
 def _stamp_before_forward(module: nn.Module, args: Any) -> None:
-    # A copy has new parameters, and is used before it is trained. A replica of nn.DataParallel
-    # has none; it is used once, and nobody trains it.
+    # A copy has new parameters, and is called before it is trained. A replica of nn.DataParallel
+    # has none; it is called once and never trained.
     if not torch.compiler.is_compiling() and not getattr(module, "_is_replica", False):
         _stamp(module)
 
@@ -230,7 +232,7 @@ def _watch_optimizers() -> None:
 
 
 def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-    """A Euclidean step would take the weight off its manifold without a word."""
+    """Raise: a Euclidean step would silently take the weight off its manifold."""
     if getattr(optimizer, "handles_manifolds", False):
         return
     for group in optimizer.param_groups:
@@ -248,7 +250,7 @@ def _refuse_foreign_optimizers(optimizer: torch.optim.Optimizer, args: Any, kwar
 def constrained(module: nn.Module) -> Iterator[tuple[str, Manifold]]:
     """Names and manifolds of the constrained weights that the module itself owns.
 
-    Maps that were registered afterwards compute the weight from a point of the manifold.
+    If maps were registered after `constrain`, they compute the weight from a point of the manifold.
     """
     yield from ((name, placement.manifold) for name, placement in recorded(module).items())
     if is_parametrized(module):

@@ -1,4 +1,4 @@
-"""What a model holds: every constrained weight, its manifold and its residual."""
+"""report: every constrained weight of a model, its manifold and its residual."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Report:
 
 
 def _worst(manifold: Manifold, value: Tensor) -> float:
-    """The largest residual of the points in a weight; NaN if it holds none, or no values."""
+    """The largest residual of the points in a weight; NaN if it has no points or no values."""
     return math.nan if value.is_meta or not value.numel() else float(manifold.residual(value).max())
 
 
@@ -66,8 +66,8 @@ def _worst(manifold: Manifold, value: Tensor) -> float:
 def report(model: nn.Module) -> Report:
     """Every constrained weight of a model, with its manifold and its residual.
 
-    The residual is that of the worst point, should a weight hold several. Where further maps
-    compute the weight from its point, it is that of the point, and `how` names them.
+    If a weight holds several points, the residual is the largest of them. If further maps compute
+    the weight from its point, the residual is that of the point, and `how` names the maps.
 
     Example:
         >>> import torch, torchmanifold as tm

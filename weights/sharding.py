@@ -11,14 +11,14 @@ __all__ = ["is_sharded", "whole", "write"]
 
 
 def is_sharded(tensor: Any) -> bool:
-    """Is it a DTensor?"""
-    # Where there is one, its module has been imported; importing it here takes long.
+    """Whether the tensor is a DTensor."""
+    # If there is a DTensor, its module has been imported. Importing it here would take long.
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def whole(tensor: Any) -> Tensor:
-    """The whole of a tensor, gathered from all processes if it is sharded."""
+    """The whole tensor, gathered from all processes if it is sharded."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 

@@ -1,4 +1,4 @@
-"""Trivialization: a retraction from a base point, as a parametrization; and moving the base."""
+"""Trivialization: a retraction from a base point, as a parametrization."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Trivialization"]
 
 
 class Trivialization(nn.Module):
-    r"""`v -> R_base(B_base v)`: a manifold seen from one of its points, as a parametrization.
+    r"""`v -> R_base(B_base v)`: a parametrization of a manifold around one of its points.
 
     `R` is the manifold's retraction and `B` its `coordinates`, so `v` is any tensor of the
-    weight's shape and `v = 0` is the base. The right inverse of a point moves the base there: it
-    is exact for every point of the manifold, whichever the retraction.
+    weight's shape and `v = 0` gives the base. The right inverse of a point moves the base there, so
+    it is exact for every point of the manifold and every retraction.
 
     Args:
-        manifold: where the values lie.
+        manifold: the manifold of the values.
         base: the first base, a point of the manifold; copied.
 
     Raises:
@@ -44,7 +44,7 @@ class Trivialization(nn.Module):
     _held: Tensor | None = None
 
     def __init__(self, manifold: Manifold, base: Tensor) -> None:
-        """Start at the given point."""
+        """Make the given point the base."""
         super().__init__()
         self.manifold = manifold
         self.register_buffer(
@@ -53,12 +53,12 @@ class Trivialization(nn.Module):
 
     @property
     def config(self) -> Manifold:
-        """What two trivializations must share to be evaluated together: the manifold."""
+        """The manifold; trivializations of equal manifolds can be evaluated together."""
         return self.manifold
 
     @property
     def batched(self) -> bool:
-        """May tensors have leading dimensions, so that equal ones evaluate in one call?"""
+        """Whether equal trivializations can be evaluated in one call, with leading dimensions."""
         return self._held is None
 
     def forward(self, v: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Trivialization(nn.Module):
 
         Raises:
             ValueError: if `x` has another shape, dtype or device than the base, is not finite,
-                or is not on the manifold. The base then stays.
+                or is not on the manifold. Then the base stays.
         """
         for what in ("shape", "dtype", "device"):
             old, new = getattr(self.base, what), getattr(x, what)
@@ -93,7 +93,7 @@ class Trivialization(nn.Module):
 
     @torch.no_grad()
     def _nearest(self, x: Tensor) -> Tensor:
-        """The point nearest to `x`, which must be one up to somebody's rounding."""
+        """The point nearest to `x`, which must be a point up to rounding."""
         check_point(self.manifold, "the assigned value", x)
         if x.is_meta:
             return torch.empty_like(x)

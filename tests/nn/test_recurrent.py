@@ -298,7 +298,7 @@ def test_an_empty_batch_is_no_error():
         ({"init": "hennaf"}, ValueError, "init must be one of.*'hennaf'; did you mean 'henaff'"),
         ({"bias": False}, ValueError, "bias=False.*identity; leave bias=True or pass non"),
         ({"how": "rieman"}, ValueError, 'how must be "parametrized" or "riemannian"'),
-        ({"manifold": "so"}, TypeError, "manifold must be one such as"),
+        ({"manifold": "so"}, TypeError, "manifold must be a manifold such as"),
     ],
 )
 def test_bad_arguments(options, kind, message):

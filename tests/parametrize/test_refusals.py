@@ -51,7 +51,7 @@ def masked():
 @pytest.mark.parametrize("within", [lambda layer: layer, lambda layer: nn.Sequential(layer)])
 def test_a_map_that_holds_its_module_is_refused(within):
     layer = masked()
-    with pytest.raises(ValueError, match=r"round in a circle.*self.layer = \[layer\]"):
+    with pytest.raises(ValueError, match=r"would never end.*self.layer = \[layer\]"):
         parametrize.register_parametrization(layer, "weight", Masked(within(layer)))
     assert type(layer) is nn.Linear and "weight" in dict(layer.named_parameters())
 
@@ -65,7 +65,7 @@ def test_a_list_of_maps_that_hold_a_module_is_not_tied_to_it():
             target, "weight", source.parametrizations.weight
         ),
     ):
-        with pytest.raises(ValueError, match="round in a circle"):
+        with pytest.raises(ValueError, match="would never end"):
             tie()
     assert not parametrize.is_parametrized(target)
 

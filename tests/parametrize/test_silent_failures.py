@@ -724,7 +724,7 @@ def test_half_precision(dtype):
     assert not residual(theirs.weight) < 1
 
 
-@pytest.mark.filterwarnings("ignore:.* is zero, to which all points:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* is zero, and all points:UserWarning")
 @orthonormal
 @pytest.mark.parametrize("fill", [0.0, 1.0])
 def test_a_weight_without_full_rank_becomes_a_point_that_learns(constrain, fill):

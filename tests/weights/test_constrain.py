@@ -118,7 +118,7 @@ def state(module: nn.Module) -> dict[str, torch.Tensor]:
         (("weight", tm.SpecialOrthogonal()), {}, ValueError, "square"),
         (("weight", tm.SpecialOrthogonal()), {"blocks": 4}, ValueError, "multiple of 4"),
         (("weight", tm.FixedRank(9)), {}, ValueError, "rank of at most 4"),
-        (("weight", "Stiefel"), {}, TypeError, "must be one such as"),
+        (("weight", "Stiefel"), {}, TypeError, "must be a manifold such as"),
         (("bias", tm.Stiefel()), {}, ValueError, "shape"),
     ],
 )
@@ -194,7 +194,7 @@ def test_determinant_minus_one_and_eigenvalue_minus_one_are_reachable():
     torch.testing.assert_close(rotation.weight.detach(), -torch.eye(4))
 
 
-@pytest.mark.filterwarnings("ignore:.* is zero, to which all points:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* is zero, and all points:UserWarning")
 def test_rank_deficient_and_zero_weights_become_points():
     for fill in (0.0, 1.0):
         layer = nn.Linear(4, 4)
@@ -272,7 +272,7 @@ def test_one_weight_cannot_be_on_two_manifolds():
 
 def test_what_else_replaces_the_weight_is_named():
     layer = nn.utils.parametrizations.weight_norm(riemannian_layer())
-    with pytest.raises(RuntimeError, match="no parameter any more; call unconstrain"):
+    with pytest.raises(RuntimeError, match="no longer a parameter; call unconstrain"):
         layer(torch.ones(1, 4))
 
 
@@ -378,7 +378,7 @@ def test_a_lazy_module_says_what_to_do(how):
 def test_a_zero_weight_says_that_its_point_is_arbitrary(manifold, how):
     layer = torch.nn.Linear(4, 4)
     torch.nn.init.zeros_(layer.weight)
-    with pytest.warns(UserWarning, match="is zero, to which all points of .* are equally near"):
+    with pytest.warns(UserWarning, match="is zero, and all points of .* are equally near"):
         tm.constrain(layer, "weight", manifold, how=how)
     unique = torch.nn.Linear(4, 4)
     torch.nn.init.zeros_(unique.weight)
