@@ -59,6 +59,7 @@ from torchmanifold.manifolds.spd import SymmetricPositiveDefinite
 from torchmanifold.manifolds.special_euclidean import SpecialEuclidean
 from torchmanifold.manifolds.special_orthogonal import SpecialOrthogonal
 from torchmanifold.manifolds.special_positive_definite import SpecialPositiveDefinite
+from torchmanifold.manifolds.special_unitary import SpecialUnitary
 from torchmanifold.manifolds.spectrahedron import Spectrahedron
 from torchmanifold.manifolds.sphere import Sphere
 from torchmanifold.manifolds.stiefel import Stiefel
@@ -114,6 +115,7 @@ __all__ = [
     "SpecialEuclidean",
     "SpecialOrthogonal",
     "SpecialPositiveDefinite",
+    "SpecialUnitary",
     "Spectrahedron",
     "Sphere",
     "Stiefel",

@@ -36,7 +36,8 @@ class Manifold(Tables, Statistics):
     numbers: ClassVar[Literal["real", "complex", "either"]] = "real"
     #: whether geodesics go on within it; else `exp` may lead past its boundary
     complete: ClassVar[bool] = True
-    #: whether points, vectors as single columns, are matrices with orthonormal columns
+    #: whether points, vectors as single columns, are all matrices with orthonormal columns that
+    #: are near to one of them; `Landing` relies on it
     orthonormal: ClassVar[bool] = False
 
     @property
