@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 import torchmanifold as tm
 from torchmanifold.manifolds.geometry.invariants import Reads
 
@@ -65,6 +67,14 @@ CASES = (
     Case(tm.Flattened(tm.Transposed(tm.Stiefel()), ndim=4), ((4, 2, 2, 2),)),
 )
 
+# Points that are always complex: tests take them with `every(ALWAYS_COMPLEX)`, and `entries` says
+# in which dtype.
+ALWAYS_COMPLEX = (
+    Case(tm.ComplexCircle(), ((4,),), complex=True),
+    Case(tm.Unitary(), ((4, 4), (1, 1)), complex=True),
+    Case(tm.SpecialUnitary(), ((4, 4), (3, 3), (2, 2), (1, 1)), complex=True),
+)
+
 # Points of several tensors; of these the invariants alone are tried.
 PRODUCTS = (
     Case(tm.Product(tm.Stiefel(), tm.Sphere()), (((4, 2), (3,)),), complex=True),
@@ -87,11 +97,16 @@ def variants(manifold: tm.Manifold) -> Iterator[tm.Manifold]:
                 yield replace(manifold, metric=metric(), retraction=retraction())
 
 
-def every() -> list[tuple[tm.Manifold, tuple[int, ...]]]:
+def entries(manifold: tm.Manifold, dtype: torch.dtype) -> torch.dtype:
+    """The dtype, or the complex one of its precision where points are always complex."""
+    return dtype.to_complex() if manifold.numbers == "complex" else dtype
+
+
+def every(cases: tuple[Case, ...] = CASES) -> list[tuple[tm.Manifold, tuple[int, ...]]]:
     """All variants of all cases on all their shapes."""
     return [
         (manifold, shape)
-        for case in CASES
+        for case in cases
         for manifold in variants(case.manifold)
         for shape in case.shapes
     ]

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from cases import every
+from cases import ALWAYS_COMPLEX, CASES, entries, every
 from torch import Tensor, nn
 
 import torchmanifold as tm
 
-VARIANTS = every()
+VARIANTS = every((*CASES, *ALWAYS_COMPLEX))
 DTYPES = (
     *[torch.float32] * 4,
     *[torch.float64] * 3,
@@ -86,6 +86,8 @@ class Trial:
         if draw.random() < 0.2:
             self.shape = (2, *self.shape)
         self.dtype = draw.choice(DTYPES)
+        if self.dtype not in HALF:
+            self.dtype = entries(self.manifold, self.dtype)
         self.how = draw.choice(("parametrized", "riemannian"))
         self.kind = draw.choice(KINDS)
         self.layout = draw.choice(LAYOUTS)
@@ -232,8 +234,8 @@ def run(trial: Trial, count: Callable[[str, str], None]) -> None:
         demand(not tm.parametrize.is_parametrized(layer), "constrain: refused, and parametrized")
         half = trial.dtype in HALF
         fits = trial.layout in ("contiguous", "transposed", "strided") and trial.kind != "integer"
-        complex_ok = not trial.dtype.is_complex or "real" not in message
-        if fits and sensible(weight) and complex_ok:
+        other = "real" if trial.dtype.is_complex else "points are complex"
+        if fits and sensible(weight) and other not in message:
             demand(half and "digits" in message, f"constrain: refused a fair weight: {message}")
         count("constrain", "refused")
         return

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import every, label, variants
+from cases import ALWAYS_COMPLEX, CASES, entries, every, label, variants
 
 import torchmanifold as tm
 
@@ -33,11 +33,12 @@ def test_a_steady_gradient_does_not_pull_off_the_manifold(M, shape):
 UNBOUNDED = (tm.Quadratic, tm.BuresWasserstein)
 
 
-@pytest.mark.parametrize(("M", "shape"), every(), ids=label)
+@pytest.mark.parametrize(("M", "shape"), every((*CASES, *ALWAYS_COMPLEX)), ids=label)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_step_of_any_length_stays_on_the_manifold(M, shape, dtype):
     """Also where its square overflows, its coordinates are of rank one, or their normal part is."""
     generator = torch.Generator().manual_seed(0)
+    dtype = entries(M, dtype)
     largest = math.log10(torch.finfo(dtype).max)
     powers = (4, 8, 15, 0.45 * largest, 0.6 * largest, largest - 2)
     retraction = getattr(M, "manifold", M).retraction

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from cases import CASES, PRODUCTS, label
+from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label
 
 import torchmanifold as tm
 from torchmanifold.manifolds.geometry.structure import leaves, mapped
 
 WITH_LOG = [
     (case.manifold, case.shapes[0])
-    for case in (*CASES, *PRODUCTS)
+    for case in (*CASES, *ALWAYS_COMPLEX, *PRODUCTS)
     if case.manifold.offers("log") and case.manifold.offers("exp")
 ]
 
@@ -17,7 +17,7 @@ WITH_LOG = [
 def cloud(M, shape, size=0.5):
     """Six points in each of two batches, within a ball."""
     g = torch.Generator().manual_seed(0)
-    x = M.random(shape, generator=g, dtype=torch.float64)
+    x = M.random(shape, generator=g, dtype=entries(M, torch.float64))
     many = mapped(lambda part: part.expand(6, 2, *part.shape).contiguous(), x)
     v = M.random_tangent(many, generator=g)
     return M.exp(many, mapped(lambda part: size * part, v))

@@ -2,24 +2,28 @@
 
 import pytest
 import torch
-from cases import every, label
+from cases import ALWAYS_COMPLEX, CASES, entries, every, label
 
 import torchmanifold as tm
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.linalg import skew
 
 F64 = torch.float64
-MATRICES = [(M, shape) for M, shape in every() if len(shape) <= 2 or M.event_ndim > 2]
+MATRICES = [
+    (M, shape)
+    for M, shape in every((*CASES, *ALWAYS_COMPLEX))
+    if len(shape) <= 2 or M.event_ndim > 2
+]
 
 
 @pytest.mark.parametrize(("M", "shape"), MATRICES, ids=label)
 def test_it_is_tangent_and_ascends(M, shape):
     torch.manual_seed(0)
-    x = M.random(2, *shape, dtype=F64)
-    g = torch.randn(2, *shape, dtype=F64)
+    x = M.random(2, *shape, dtype=entries(M, F64))
+    g = torch.randn(2, *shape, dtype=entries(M, F64))
     d = M.steepest(x, g)
     assert torch.allclose(d, M.tangent(x, d), rtol=0, atol=1e-10)
-    assert ((g * d).flatten(1).sum(1) >= -1e-12).all()
+    assert ((g.conj() * d).real.flatten(1).sum(1) >= -1e-12).all()
     assert torch.allclose(d[1], M.steepest(x[1], g[1]), rtol=0, atol=1e-10)
     assert not M.steepest(x, torch.zeros_like(g)).any()
 

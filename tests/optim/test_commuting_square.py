@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import every, label
+from cases import ALWAYS_COMPLEX, CASES, entries, every, label
 from torch import nn
 
 import torchmanifold as tm
@@ -18,19 +18,24 @@ SETTINGS = {
 }
 
 
+def reals(x):
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
 class Weight(nn.Module):
     """One weight at a random point, and a smooth bounded loss without symmetry."""
 
     def __init__(self, manifold, shape, seed=0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        x = manifold.random(*shape, generator=generator, dtype=torch.float64)
+        dtype = entries(manifold, torch.float64)
+        x = manifold.random(*shape, generator=generator, dtype=dtype)
         self.weight = nn.Parameter(x)
-        self.register_buffer("a", torch.randn(*shape, generator=generator, dtype=torch.float64))
-        self.register_buffer("b", torch.randn(*shape, generator=generator, dtype=torch.float64))
+        self.register_buffer("a", torch.randn(*shape, generator=generator, dtype=dtype))
+        self.register_buffer("b", torch.randn(*shape, generator=generator, dtype=dtype))
 
     def forward(self):
-        return (self.a * torch.tanh(self.weight + self.b)).sum()
+        return (reals(self.a) * torch.tanh(reals(self.weight + self.b))).sum()
 
 
 def train(model, optimizer, steps=12, after=lambda: None):
@@ -57,7 +62,7 @@ def both_ways(manifold, shape, **settings):
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.parametrize(("manifold", "shape"), every(), ids=label)
+@pytest.mark.parametrize(("manifold", "shape"), every((*CASES, *ALWAYS_COMPLEX)), ids=label)
 def test_sgd_rebased_every_step_is_riemannian_sgd(manifold, shape, settings):
     rebased, riemannian = both_ways(manifold, shape, **settings)
     # Coordinates of Bures-Wasserstein solve a Lyapunov equation, whose condition is that of x.

@@ -2,24 +2,25 @@
 
 import pytest
 import torch
-from cases import every, label
+from cases import ALWAYS_COMPLEX, CASES, entries, every, label
 from torch import nn
 
 import torchmanifold as tm
 
-over_all = pytest.mark.parametrize(("M", "shape"), every(), ids=label)
+over_all = pytest.mark.parametrize(("M", "shape"), every((*CASES, *ALWAYS_COMPLEX)), ids=label)
 
 
 def constrained(M: tm.Manifold, shape: tuple[int, ...]) -> nn.Module:
     module = nn.Module()
     generator = torch.Generator().manual_seed(3)
-    module.weight = nn.Parameter(M.random(*shape, generator=generator, dtype=torch.float64))
+    dtype = entries(M, torch.float64)
+    module.weight = nn.Parameter(M.random(*shape, generator=generator, dtype=dtype))
     return tm.constrain(module, "weight", M)
 
 
 @over_all
 def test_right_inverse_is_exact_for_every_point(M, shape):
-    x, y = (M.random(*shape, dtype=torch.float64) for _ in range(2))
+    x, y = (M.random(*shape, dtype=entries(M, torch.float64)) for _ in range(2))
     T = tm.Trivialization(M, x)
     torch.testing.assert_close(T(T.right_inverse(y)), y, atol=1e-12, rtol=1e-12)
     assert (T.right_inverse(y) == 0).all()
@@ -28,7 +29,7 @@ def test_right_inverse_is_exact_for_every_point(M, shape):
 @over_all
 def test_registering_and_removing_is_projecting(M, shape):
     module = nn.Module()
-    module.weight = nn.Parameter(torch.randn(*shape, dtype=torch.float64))
+    module.weight = nn.Parameter(torch.randn(*shape, dtype=entries(M, torch.float64)))
     point = M.project(module.weight.detach())
     tm.constrain(module, "weight", M)
     tm.unconstrain(module, "weight")
@@ -53,7 +54,7 @@ def test_rebasing_carries_first_moments_as_tangent_vectors(M, shape):
     module = constrained(M, shape)
     v = module.parametrizations.weight.original
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
-    module.weight.square().mul(torch.arange(v.numel()).reshape(shape)).mean().backward()
+    module.weight.square().mul(torch.arange(v.numel()).reshape(shape)).mean().real.backward()
     optimizer.step()
     state, trivialization = optimizer.state[v], module.parametrizations.weight[0]
     old, moment = trivialization.base.clone(), state["exp_avg"].clone()
