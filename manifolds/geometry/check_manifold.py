@@ -50,7 +50,7 @@ def check_manifold(
     manifold: Manifold,
     shape: Shape,
     *,
-    dtype: torch.dtype = torch.float64,
+    dtype: torch.dtype | None = None,
     generator: torch.Generator | None = None,
     reads: tuple[Reads, ...] = ("manifold", "metric", "retraction"),
 ) -> ManifoldCheck:
@@ -64,7 +64,7 @@ def check_manifold(
     Args:
         manifold: one of this library, or your own.
         shape: of one point; a tuple or dict of shapes for a product. Small shapes are enough.
-        dtype: float64, float32, or complex.
+        dtype: float64 if not given, and complex128 where points are always complex.
         generator: for the random points; seed 0 if not given.
         reads: leave out invariants that depend on other choices than these.
 
@@ -83,6 +83,8 @@ def check_manifold(
     3.8, 4.8, 5.5 and 6.8.
     """
     manifold.check_shape(shape)
+    if dtype is None:
+        dtype = torch.complex128 if manifold.numbers == "complex" else torch.float64
     manifold.check_dtype(dtype)
     generator = generator or torch.Generator().manual_seed(0)
     trial = Trial(manifold, shape, dtype, generator)

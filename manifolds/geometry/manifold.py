@@ -286,9 +286,9 @@ class Manifold(Tables, Statistics):
             raise TypeError(f"{self!r}: points have floating point entries, got {dtype}")
         found = "complex" if dtype.is_complex else "real"
         if self.numbers not in (found, "either"):
-            raise TypeError(
-                f"{self!r}: points are {self.numbers}, got {dtype}; convert the tensor first"
-            )
+            single = torch.promote_types(dtype, torch.float32)
+            other = single.to_real() if dtype.is_complex else single.to_complex()
+            raise TypeError(f"{self!r}: points are {self.numbers}, got {dtype}; use {other}")
 
     def tolerance(self, shape: Shape, dtype: torch.dtype) -> float:
         """Rounding level of the residual: `10 eps sqrt(p)`, with `p` the last dimension."""

@@ -199,9 +199,11 @@ def test_the_special_unitary_group_is_not_landed_on():
 
 
 def test_what_is_real_and_what_is_complex():
-    with pytest.raises(TypeError, match="points are real"):
+    with pytest.raises(TypeError, match="points are real, got torch.complex64; use torch.float32"):
         tm.Orthogonal().project(torch.randn(3, 3, dtype=torch.complex64))
-    with pytest.raises(TypeError, match="points are complex"):
+    with pytest.raises(
+        TypeError, match="points are complex, got torch.float32; use torch.complex64"
+    ):
         tm.Unitary().project(torch.randn(3, 3))
     with pytest.raises(ValueError, match="Stiefel"):
         tm.Orthogonal().random(4, 3)
