@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import CASES, PRODUCTS, label, variants
+from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label, variants
 
 import torchmanifold as tm
 from torchmanifold.manifolds.geometry.structure import leaves, mapped
@@ -35,7 +35,7 @@ def squared_distance(target, factors=False):
 
 
 def one_per_metric():
-    for case in (*CASES, *PRODUCTS):
+    for case in (*CASES, *ALWAYS_COMPLEX, *PRODUCTS):
         found = {}
         for M in [case.manifold] if case in PRODUCTS else variants(case.manifold):
             if not isinstance(getattr(M, "retraction", None), tm.NewtonSchulz):
@@ -46,7 +46,7 @@ def one_per_metric():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("M", "shape"), list(one_per_metric()), ids=label)
 def test_every_method_finds_the_nearest_point(M, shape, method):
-    x0 = M.random(shape, generator=seeded(), dtype=F64)
+    x0 = M.random(shape, generator=seeded(), dtype=entries(M, F64))
     v = M.random_tangent(x0, generator=seeded(1))
     target = M.retract(x0, mapped(lambda part: 0.3 * part, v))
     fun = squared_distance(target, isinstance(M, FACTORS))
