@@ -162,6 +162,7 @@ def _check_pip(arguments: list[str]) -> None:
 def test_shell_commands_exist(document: Path) -> None:
     for line, (program, *arguments) in _commands(document):
         where = f"{_name(document)}:{line}"
+        program = program.removeprefix(".venv/bin/")
         try:
             if program == "make":
                 _check_make(arguments)
@@ -171,6 +172,8 @@ def test_shell_commands_exist(document: Path) -> None:
                 _check_pip(arguments)
             elif program in {"python", "python3"}:
                 assert arguments[0].startswith("-m") or (ROOT / arguments[0]).exists()
+                for named in (word for word in arguments if word.startswith("tests/")):
+                    assert (ROOT / named).exists(), f"there is no {named}"
             else:
                 assert program in {"git", "cd", "."}, f"{program} is not checked by this test"
         except (AssertionError, click.ClickException) as error:
