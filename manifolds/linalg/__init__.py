@@ -1,6 +1,6 @@
-"""Operations on matrices that maps and manifolds share: tensors, no geometry.
+"""Operations on matrices that maps and manifolds share, without geometry.
 
-Matrices live in the last two dimensions; every function takes leading batch dimensions.
+A matrix is the last two dimensions of a tensor; every function takes leading batch dimensions.
 """
 
 from torchmanifold.manifolds.linalg.basic import (

@@ -31,10 +31,10 @@ def adjoint(x: Tensor) -> Tensor:
 
 
 def transposed(x: Tensor) -> Tensor:
-    """The conjugate transpose as a tensor of its own, in rows.
+    """The conjugate transpose as a new contiguous tensor.
 
-    To copy it and add to the copy is up to four times as fast as to add `x.mH` itself, which is
-    read across its rows.
+    To copy it and add to the copy is up to four times as fast as to add `x.mH` itself, whose memory
+    is read across the rows.
     """
     return x.mH.clone(memory_format=torch.contiguous_format)
 
@@ -72,21 +72,21 @@ def event_sum(x: Tensor, ndim: int) -> Tensor:
 
 def frobenius(x: Tensor) -> Tensor:
     """Frobenius norm of the last two dimensions."""
-    # Not -2 and -1: of a 1 x 1 matrix PyTorch 2.11 would compile a norm of the wrong shape.
+    # Not -2 and -1: for a 1 x 1 matrix PyTorch 2.11 would compile a norm of the wrong shape.
     return torch.linalg.vector_norm(x, dim=(x.ndim - 2, x.ndim - 1))
 
 
 def largest_finite(numbers: Tensor) -> float:
-    """The largest finite number, which no NaN beside it hides; 0 if there is none."""
+    """The largest finite number, also if there are NaNs; 0 if there is none."""
     finite = torch.where(torch.isfinite(numbers), numbers, 0.0)
     return float(finite.amax()) if numbers.numel() else 0.0
 
 
 def skew_norm_bound(a: Tensor, square: Tensor) -> float:
-    """Bound on the spectral norms of a batch of skew matrices, of them and their squares.
+    """Bound on the spectral norms of a batch of skew matrices `a`, given `a` and its square.
 
     The mean `m` and the deviation `s` of the eigenvalues of `A'A = -A A` bound the largest by
-    `m + s (n/k - 1)^(1/2)`, where `k` is its multiplicity: 2 at least for a real matrix.
+    `m + s (n/k - 1)^(1/2)`, where `k` is its multiplicity, at least 2 for a real matrix.
 
     Source: Wolkowicz and Styan, Bounds for eigenvalues using traces, Linear Algebra Appl. 29
     (1980), theorem 2.1.
@@ -96,7 +96,7 @@ def skew_norm_bound(a: Tensor, square: Tensor) -> float:
     n, multiplicity = a.shape[-1], 1 if a.is_complex() else 2
     rest = max(n / multiplicity - 1, 0)
     mean, norm = trace(square).real / -n, frobenius(square)
-    if mean.numel() == 1:  # ten operations on one number, which tensors make slowly
+    if mean.numel() == 1:  # ten operations on one number, which are slow on tensors
         m, s = float(mean), float(norm)
         largest = m + math.sqrt(max(s * s / n - m * m, 0) * rest)
         return math.sqrt(largest) if math.isfinite(largest) else 0.0
@@ -129,7 +129,7 @@ def gram_residual(x: Tensor) -> Tensor:
 
 
 def relative(defect: Tensor, x: Tensor) -> Tensor:
-    """`||defect||_F / ||x||_F`, and `0 / 0 = 0`: the residual where points have a scale."""
+    """`||defect||_F / ||x||_F`, with `0 / 0 = 0`: the residual of points that have a scale."""
     wide = x.detach().to(torch.promote_types(x.dtype, torch.float64))
     if wide.numel() == 0:
         return frobenius(defect)

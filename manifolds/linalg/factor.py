@@ -52,8 +52,8 @@ def determinant_sign(x: Tensor) -> Tensor:
 
 
 def _bad(x: Tensor) -> Tensor | None:
-    """Which matrices are not finite, `(*batch, 1)`; None if none is, where that may be read."""
-    # A finite sum has finite terms. It takes a fiftieth of the time of the norms on the CPU.
+    """A mask `(*batch, 1)` of matrices that are not finite; None if it can be read and is empty."""
+    # A finite sum has finite terms. On the CPU it takes a fiftieth of the time of the norms.
     if reads_values(x) and bool(torch.isfinite(x.sum())):
         return None
     bad = ~torch.isfinite(torch.linalg.vector_norm(x, ord=torch.inf, dim=(-2, -1)))[..., None]

@@ -1,9 +1,9 @@
-"""What lets the derivatives of the maps be transformed by `torch.func`.
+"""The base class of the maps with derivatives of their own, which `torch.func` can transform.
 
 A `torch.autograd.Function` of this package computes its value in `forward`, where tensors are
-plain under every transform, so that an algorithm may be chosen from their values. What its
-backward pass needs beside the arguments and the value are further outputs without derivative.
-Its matrices have leading batch dimensions; `torch.func.vmap` adds one in front.
+plain under every transform, so the values may decide the algorithm. If the backward pass needs more
+than the arguments and the value, `forward` returns it as further outputs without derivative.
+Matrices have leading batch dimensions, and `torch.func.vmap` adds one in front.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["MatrixFunction", "everywhere"]
 class MatrixFunction(torch.autograd.Function):
     """A `torch.autograd.Function` of matrices in the last two dimensions, ready for `torch.func`.
 
-    All tensor outputs must depend on all tensor arguments together, so that all are batched
-    where one argument is. Forward mode raises, because there is no `jvp`. While compiling, the
-    value must not be what an in-place operation returned, nor `x.to(x.dtype)`: PyTorch 2.11 loses
-    the derivative of either, without a word.
+    All tensor outputs must depend on all tensor arguments together, so that one batched argument
+    makes all outputs batched. Forward mode raises, because there is no `jvp`. While compiling, the
+    value must be neither the result of an in-place operation nor `x.to(x.dtype)`: PyTorch 2.11
+    silently loses the derivative of either.
 
     Attributes:
         vectors: positions of the arguments that are vectors, `(*batch, n)`, not matrices.
@@ -33,7 +33,7 @@ class MatrixFunction(torch.autograd.Function):
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """`torch.autograd.Function.apply`, which spends 5 us on default arguments."""
+        """`torch.autograd.Function.apply` without its default arguments, which take 5 us."""
         if torch._C._are_functorch_transforms_active():
             return super().apply(*args)
         plain: Any = super(torch.autograd.Function, cls)
@@ -53,7 +53,7 @@ class MatrixFunction(torch.autograd.Function):
             if isinstance(x, Tensor):
                 missing = most - next(left)
                 if d is not None:
-                    # In front of the batch dimensions that others have and this one lacks.
+                    # In front of the batch dimensions that only other arguments have.
                     x = x.movedim(d, 0)[(slice(None), *(None,) * missing)]
             arguments.append(x)
         output = cls.apply(*arguments)
@@ -63,7 +63,7 @@ class MatrixFunction(torch.autograd.Function):
 
 
 class _All(torch.autograd.Function):
-    """`x.all()`, over the mapped dimension of `vmap` too: a tensor that can be read."""
+    """`x.all()`, over the mapped dimension of `vmap` too, so that the result can be read."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:

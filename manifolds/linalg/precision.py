@@ -1,4 +1,4 @@
-"""In which precision a function computes, and whether it may read values."""
+"""The precision in which a function computes, and whether it may read values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def in_working_precision(function: F) -> F:
     """Compute in float32 at least, and round once if all tensor arguments are in half precision.
 
     Factorizations do not exist in half precision, and products of half-precision factors lose
-    the constraint: so nothing is cast under autocast either.
+    the constraint. For the same reason nothing is cast under autocast.
     """
 
     @functools.wraps(function)
@@ -41,7 +41,8 @@ def in_working_precision(function: F) -> F:
             return tuple(x.to(dtype) for x in out)
         return out.to(dtype) if isinstance(out, Tensor) else out
 
-    # A code object of its own: the compiler counts recompilations by it, and profiles name it.
+    # Each function has its own code object: the compiler counts recompilations by code objects, and
+    # profiles name them.
     named: Any = wrapper
     named.__code__ = named.__code__.replace(co_name=function.__qualname__)
     return cast(F, named)
@@ -53,23 +54,23 @@ def single(x: Tensor) -> Tensor:
 
 
 def wide(x: Tensor) -> Tensor:
-    """In float64, on devices that have it."""
+    """`x` in float64, on devices that have it."""
     if x.device.type == "mps":
         return x
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
 def narrow(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """In the precision of `dtype`, the inverse of `wide`; `x` itself where that is its own.
+    """`x` in the precision of `dtype`, the inverse of `wide`; `x` itself if it has that dtype.
 
-    `x.to(x.dtype)` is `x` too, but as the value of a `MatrixFunction` PyTorch 2.11 compiles it
-    into one without derivative.
+    `x.to(x.dtype)` is `x` too, but PyTorch 2.11 compiles a `MatrixFunction` with this value without
+    its derivative.
     """
     return x if x.dtype == dtype else x.to(dtype)
 
 
 def reads_values(x: Tensor) -> bool:
-    """May an algorithm be chosen from a value? Not on an accelerator, not while tracing."""
+    """Whether a value may decide the algorithm: not on an accelerator, and not while tracing."""
     return (
         x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
     )

@@ -1,4 +1,4 @@
-"""Products that are added to a matrix, and the Newton-Schulz steps that are made of them."""
+"""Products that are added to a matrix, and the Newton-Schulz steps that consist of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_product(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: floa
 
 
 def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
-    """`beta c + alpha a b`, in place: of a batch, too, in one pass over `c`."""
+    """`beta c + alpha a b`, in place, also for a batch, in one pass over `c`."""
     if a.ndim == b.ndim == c.ndim == 2:
         return c.addmm_(a, b, alpha=alpha, beta=beta)
     if a.ndim == b.ndim == c.ndim == 3 and len(a) == len(b):
@@ -41,15 +41,15 @@ def add_product_(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: flo
 
 
 def product_in(dtype: torch.dtype | None, a: Tensor, b: Tensor) -> Tensor:
-    """`a b`, multiplied in `dtype` and returned in their own; complex matrices in their own."""
+    """`a b`, multiplied in `dtype`, returned in that of the factors; complex ones keep theirs."""
     if dtype is None or a.is_complex():
         return a @ b
     return (a.to(dtype) @ b.to(dtype)).to(a.dtype)
 
 
 def accumulate(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
-    """`beta c + alpha a b`, which may take the memory of `c`; that has the shape of the product."""
-    # The transforms have no rules for it in place, nor has autocast.
+    """`beta c + alpha a b`, which may use the memory of `c`; `c` has the shape of the product."""
+    # Neither the transforms nor autocast have rules for the in-place form.
     casts = not c.is_meta and torch.is_autocast_enabled(c.device.type)
     if casts or torch._C._are_functorch_transforms_active():
         return add_product(c, a, b, alpha=alpha, beta=beta)
@@ -59,16 +59,16 @@ def accumulate(c: Tensor, a: Tensor, b: Tensor, *, alpha: float = 1, beta: float
 def newton_schulz_step(y: Tensor) -> Tensor:
     """One cubic Newton-Schulz step towards the polar factor, `y - y (y'y - I) / 2`.
 
-    Written as a correction: near the manifold the correction is small, so its rounding is
-    too. With `e = ||y'y - I||` before, about `3 e^2 / 4` is left after.
+    The step is written as a correction, because near the manifold a correction is small, and so is
+    its rounding error. If `||y'y - I||` is `e` before the step, it is about `3 e^2 / 4` after.
     """
     return add_product(y, y, gram_excess(y), alpha=-0.5)
 
 
 def move(x: Tensor, e: Tensor) -> Tensor:
-    """`x (I + e)`, rounded once: a product that is added up on `x` would round at every term."""
+    """`x (I + e)`, rounded once: a product accumulated on `x` would round at every term."""
     change = x @ e
-    # PyTorch 2.11 compiles a `MatrixFunction` whose value was changed in place into one without
+    # If the value of a `MatrixFunction` was changed in place, PyTorch 2.11 compiles it without its
     # derivative.
     return change + x if torch.compiler.is_compiling() else change.add_(x)
 
@@ -82,7 +82,7 @@ def polish_change(e: Tensor) -> Tensor:
 def polish(y: Tensor) -> Tensor:
     """A Newton-Schulz step that differentiates as the identity.
 
-    For a `y` that is orthonormal but for its rounding, whatever it is a function of, the step is
-    the identity in exact arithmetic, and so are its derivatives.
+    If `y` is orthonormal up to rounding, for all values of the variables on which it depends, the
+    step is the identity in exact arithmetic, and so are its derivatives.
     """
     return y - (y - newton_schulz_step(y)).detach()

@@ -20,7 +20,7 @@ def cos_sinc(t: Tensor) -> tuple[Tensor, Tensor]:
     """`cos(r)` and `sin(r) / r` of `r = sqrt(t)`, for `t >= 0`, also where a square overflows."""
     t = t.clamp_max(torch.finfo(t.dtype).max)
     small = t < 1
-    # Each branch sees arguments of its own alone: no NaN enters a derivative.
+    # Each branch sees only arguments of its own range, so no NaN enters a derivative.
     r = torch.where(small, 1.0, t).sqrt()
     near = torch.where(small, t, 0.0)
     return (

@@ -16,9 +16,9 @@ REFINEMENTS = 2
 def stable_lyapunov(a: Tensor, q: Tensor) -> Tensor:
     """The solution `x` of `a x + x a' = -q` for a Hermitian `q`; `a` has no eigenvalue at 0.
 
-    Newton's iteration for the matrix sign function of `[[a', 0], [q, -a]]`, which leaves the block
+    Newton's iteration for the matrix sign function of `[[a', 0], [q, -a]]` keeps the block
     structure: `a <- (c a + (c a)^-1) / 2` and `q <- (c q + a^-1 q a^-T / c) / 2` with
-    `c = |det a|^(-1/n)`; in the limit `a = -I` and `q = 2 x`. Two steps of iterative refinement
+    `c = |det a|^(-1/n)`. In the limit `a = -I` and `q = 2 x`. Two steps of iterative refinement
     follow.
 
     Args:

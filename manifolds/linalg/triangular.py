@@ -1,7 +1,7 @@
-"""Products with a triangular or symmetric matrix, in blocks: little more than half of a product.
+"""Products with a triangular or symmetric matrix, in blocks, at little more than half of the cost.
 
-BLAS has them too, out of reach of PyTorch. In blocks they are taken of large matrices, single or in
-one batch, on the CPU that nobody differentiates through; elsewhere the whole product is formed.
+BLAS has such products, but PyTorch does not offer them. Large matrices on the CPU, single or in one
+batch, are multiplied in blocks if no derivative is recorded; otherwise the whole product is formed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SINGLE = (torch.float32, torch.complex64)
 _BLOCK = 64
 
 
-_ROWS = 256  # of a tall matrix, whose products are added up in float32
-_SMALLEST = 256  # below, a product of blocks is too slow for its size
+_ROWS = 256  # rows of a tall matrix whose products are added up in float32
+_SMALLEST = 256  # smaller matrices are slower in blocks
 
 
 def _in_blocks(x: Tensor, *others: Tensor) -> bool:
-    """Is the product with a `p x p` matrix worth its blocks, which are written in place?"""
+    """Whether blocks, which are written in place, pay for the product with a `p x p` matrix."""
     return (
         x.shape[-1] >= _SMALLEST
         and x.ndim in (2, 3)
@@ -52,7 +52,7 @@ def _blocks(p: int) -> Iterator[tuple[int, int]]:
 
 
 def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Write `a b` to a part of a tensor."""
+    """Write `a b` into `out`, a part of a tensor."""
     if a.ndim == 2:
         torch.mm(a, b, out=out)
     elif len(a) == 1:
@@ -62,7 +62,7 @@ def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 
 
 def gram(x: Tensor) -> Tensor:
-    """`x'x`; of very tall matrices the sums over the rows of parts are added in float64."""
+    """`x'x`; for very tall matrices the sums over parts of the rows are added in float64."""
     if x.shape[-2] >= 32 * _ROWS and x.shape[-1] <= _BLOCK and x.dtype in _SINGLE:
         return _tall_gram(x)
     if not _in_blocks(x):
@@ -76,7 +76,7 @@ def gram(x: Tensor) -> Tensor:
 
 
 def _tall_gram(x: Tensor) -> Tensor:
-    # A sum of n terms in float32 is off by n eps.
+    # A sum of n terms in float32 has an error of n eps.
     rows = x.shape[-2] // _ROWS * _ROWS
     parts = x[..., :rows, :].unflatten(-2, (-1, _ROWS))
     sums = parts.mH @ parts
@@ -97,7 +97,7 @@ def skew_square(a: Tensor) -> Tensor:
 
 
 def upper_product(a: Tensor, b: Tensor) -> Tensor:
-    """`a'b` on and above the diagonal; what is below may be anything finite."""
+    """`a'b` on and above the diagonal; the entries below are finite and arbitrary."""
     if not _in_blocks(a, b):
         return a.mH @ b
     p = a.shape[-1]

@@ -1,4 +1,4 @@
-"""Maps between sets of matrices: pure functions with their derivatives, and their Modules."""
+"""Maps between sets of matrices: pure functions with their derivatives, and their modules."""
 
 from torchmanifold.manifolds.maps.cayley import cayley, cayley_step, cayley_thin, inverse_cayley
 from torchmanifold.manifolds.maps.exponential import (

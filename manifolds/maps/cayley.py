@@ -35,10 +35,10 @@ __all__ = ["cayley", "cayley_step", "cayley_thin", "inverse_cayley"]
 
 
 class _Cayley(MatrixFunction):
-    """`X = Q - I` of a short skew A, `X = Q + I` of a long one; which are short, None if all.
+    """`X = Q - I` for a short skew A, `X = Q + I` for a long one; a mask of the short, None if all.
 
-    `dX = dQ = M dA M` with `M = (I - A/2)^-1`, which is `I + X/2` or `X/2`: without the
-    cancellation of `(I + Q) / 2`, and without the rounding of the identity in `M dA M`.
+    `dX = dQ = M dA M` with `M = (I - A/2)^-1`, which is `I + X/2` or `X/2`. This form has neither
+    the cancellation of `(I + Q) / 2` nor the rounding of the identity in `M dA M`.
     """
 
     @staticmethod
@@ -77,7 +77,7 @@ def _between(x: Tensor, short: Tensor | None, e: Tensor) -> Tensor:
 
 
 class _CayleyForward(_Cayley):
-    """With forward mode, which the compiler does not take."""
+    """`_Cayley` with forward mode, which the compiler does not support."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
@@ -94,9 +94,9 @@ class _CayleyForward(_Cayley):
 def cayley(a: Tensor) -> Tensor:
     """Cayley transform `Q = (I - A/2)^-1 (I + A/2)` of a skew matrix: orthogonal.
 
-    The derivative is `dQ = M dA M` with `M = (I - A/2)^-1`: two products, no further solve, and
-    without the cancellation of `M = (I + Q) / 2` at large norm. At small norm the products are
-    with `M - I`: the identity is not rounded in them.
+    The derivative is `dQ = M dA M` with `M = (I - A/2)^-1`: two products, no further solve, and no
+    cancellation as in `M = (I + Q) / 2` at large norm. At small norm the products are formed with
+    `M - I`, so the identity is not rounded in them.
 
     Args:
         a: `(*batch, n, n)`, skew-symmetric (skew-Hermitian: unitary `Q`).
@@ -134,10 +134,10 @@ def _change(b: Tensor) -> Tensor:
     if not reads_values(b):
         return polish_change(solve(eye_like(b) - b, 2 * b))
     square = skew_square(b)
-    theta = min(skew_norm_bound(b, square), 1.0)  # the powers of a larger one could overflow
+    theta = min(skew_norm_bound(b, square), 1.0)  # powers of a larger number could overflow
     level = torch.finfo(b.dtype).eps / 4
-    # (B + B^2) 2 / (I - B^2), where -B^2 has eigenvalues from 0 to theta^2: there the best
-    # polynomials in it of degree 0 and 1 have the relative errors theta^2 / 2 and theta^4 / 8.
+    # (B + B^2) 2 / (I - B^2), where -B^2 has eigenvalues from 0 to theta^2. On this interval the
+    # best polynomials of degree 0 and 1 have the relative errors theta^2 / 2 and theta^4 / 8.
     if theta**3 / 2 <= level:
         return square.add_(b).mul_(2 - theta**2)
     if theta**5 / 8 <= level:
@@ -151,15 +151,15 @@ def _change(b: Tensor) -> Tensor:
     right = torch.add(left, b, alpha=_X5, out=p).add_(square, alpha=_X6 - _X3)
     c = square.mul_(2 * _Y2).add_(b, alpha=2)
     add_product_(c, left, add_to_diagonal_(right, _X4), alpha=2)
-    for _ in range(steps):  # leaves the square of the residual
+    for _ in range(steps):  # each squares the residual
         residual = add_product_(torch.add(b, c, alpha=-0.5), b, c, alpha=0.5)
         c = add_product_(torch.add(c, residual, alpha=2), c, residual)
     return c
 
 
 def _newton_steps(theta: float, level: float, n: int) -> int | None:
-    """How many Newton steps the series of degree 8 needs; None where an inverse is cheaper."""
-    # Solved and polished it costs as much as 7 products for large matrices, 10 for small ones.
+    """The number of Newton steps after the series of degree 8; None if an inverse is cheaper."""
+    # An inverse and a polish cost as much as 7 products for large matrices, and 10 for small ones.
     powers = 9
     for steps in range(3 if n <= 128 else 2):
         if theta**powers <= level:
@@ -191,7 +191,7 @@ class _CayleyStep(MatrixFunction):
             return None, None
         x, z, y, c = ctx.saved_tensors
         for_x, for_z = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # to be differentiated again
+        if torch.is_grad_enabled():  # a second derivative is recorded
             twice = 2 * inverse(eye_like(z) - skew(z) / 2)
             c, both = twice - 2 * eye_like(z), x @ twice
         else:
@@ -208,15 +208,15 @@ class _CayleyStep(MatrixFunction):
 def cayley_step(x: Tensor, z: Tensor) -> Tensor:
     """`X cayley(skew(Z))`: from the rotation `X` along `X skew(Z)`.
 
-    The change `cayley - I` is multiplied by `X` and added to it; forming `X cayley(A)` instead
-    rounds the identity in every step. Near the base the change is a sum of powers, one to three
+    The change `cayley - I` is multiplied by `X` and added to it, because `X cayley(A)` would round
+    the identity in every step. Near the base the change is a sum of powers, one to three
     products instead of an inverse. The derivative in `Z` is two products. On the CPU a long
-    float32 step is computed in float64. The rounding of `X` itself is not mended: a retraction
-    ends in one Newton-Schulz step, which is left to the caller.
+    float32 step is computed in float64. The rounding error of `X` itself stays: a retraction ends
+    in one Newton-Schulz step, which is left to the caller.
 
     Args:
         x: `(*batch, n, n)`, orthogonal.
-        z: `(*batch, n, n)`, any.
+        z: `(*batch, n, n)`, any matrix.
 
     Example:
         >>> import torch
@@ -235,7 +235,8 @@ def cayley_step(x: Tensor, z: Tensor) -> Tensor:
 def inverse_cayley(q: Tensor) -> Tensor:
     """Skew `A` with `cayley(A) = Q`: `A = 2 (I + Q)^-1 (Q - I)`.
 
-    Exists where `Q` has no eigenvalue -1; there the value is not finite or has no digits.
+    The inverse exists if `Q` has no eigenvalue -1. Otherwise the value is not finite, or has no
+    correct digits.
 
     Args:
         q: `(*batch, n, n)`, orthogonal or unitary.
@@ -257,11 +258,11 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
 
     With `S = skew(X'V)`, `K = V - X X'V`, `T = S/2 - K'K/4`, `b = (I - T)^-1`:
     `Y = X + X (2 b T) + K b`. It equals `cayley(W) X` for the `n x n` skew `W` of rank `2p`
-    with `W X = V`, which is never formed. The change is added to the point, because rounding
-    the point itself in every step accumulates; a retraction ends in one Newton-Schulz step,
-    which is left to the caller. On the CPU a long float32 step is computed in
-    float64. A step longer than 1000 (10^5 in float32) is shortened to that, and a float32
-    step elsewhere to 30.
+    with `W X = V`, which is never formed. The change is added to the point, because rounding errors
+    of the point itself would accumulate over the steps. A retraction ends in one Newton-Schulz
+    step, which is left to the caller. On the CPU a long float32 step is computed in float64. A step
+    longer than 1000 (10^5 in float32) is shortened to that length; on accelerators a float32 step
+    is shortened to 30.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
@@ -279,7 +280,7 @@ def cayley_thin(x: Tensor, v: Tensor) -> Tensor:
     """
     v = bounded_along(x, v)
     if is_long(v):
-        # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
+        # The point is orthonormal to float32 only, and a long step enlarges its residual.
         return _moved(polish(wide(x)), wide(v)).to(x.dtype)
     return _moved(x, v)
 

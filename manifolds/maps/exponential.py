@@ -1,9 +1,9 @@
 """Matrix exponential in a handful of products, with an adjoint that reuses them.
 
-Taylor polynomials of degree 4, 8 and 18 in 2, 3 and 5 products (Bader, Blanes, Casas 2019),
-scaling and squaring. All in the form `E = exp(A) - I`: squaring becomes `2 E + E E`, and
-rounding is relative to the change. The adjoint of each step reuses the products of the
-forward pass; for a skew argument its gradient is skew too, which saves half of them.
+Taylor polynomials of degree 4, 8 and 18 take 2, 3 and 5 products (Bader, Blanes, Casas 2019);
+scaling and squaring follow. Everything has the form `E = exp(A) - I`: squaring becomes `2 E + E E`,
+and rounding errors are relative to the change. The adjoint of each step reuses the products of the
+forward pass. For a skew argument the gradient is skew too, which saves half of the products.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class _Expm1(MatrixFunction):
 
     @staticmethod
     def forward(a: Tensor, skewed: bool) -> tuple[Any, ...]:
-        # A skew matrix, as `Skew` gives it, is one to the last bit: the value is as exact and as
-        # cheap as with the promise. The gradient is that of all entries, unless it is promised.
+        # A skew matrix from `Skew` is skew to the last bit, and its value is as exact and as cheap
+        # as with the promise. Without the promise the gradient is taken in all entries.
         e, degree, tape = expm1_by_norm(a, skewed or torch.equal(a, -adjoint(a)))
         return e, degree, *tape
 
@@ -64,7 +64,7 @@ class _Expm1(MatrixFunction):
             return None, None
         a, *tape = ctx.saved_tensors
         if torch.is_grad_enabled():
-            # To be differentiated again: the derivative along the gradient as an exponential.
+            # A second derivative is recorded: write the first one as an exponential.
             g = _directional(adjoint(a), grad)
             return (skew(g) if ctx.skewed else g), None
         return pull_back(grad, a, ctx.degree, tape, ctx.skewed), None
@@ -110,7 +110,7 @@ def _directional(a: Tensor, e: Tensor) -> Tensor:
     """Derivative of the exponential at `a` along `e`: upper right of `exp([[a, e], [0, a]])`."""
     n = a.shape[-1]
     size = frobenius(e.detach())[..., None, None]
-    size = size.masked_fill(size == 0, 1)  # linear in e: its scale must not cost squarings
+    size = size.masked_fill(size == 0, 1)  # the value is linear in e, so scaling e saves squarings
     top = torch.cat([a, e / size], -1)
     bottom = torch.cat([torch.zeros_like(a), a], -1)
     return _expm1(torch.cat([top, bottom], -2), False)[..., :n, n:] * size
@@ -126,7 +126,7 @@ def _expm1(a: Tensor, skewed: bool, squarings: int = 14) -> Tensor:
 def expm(a: Tensor) -> Tensor:
     """Matrix exponential `exp(A) = I + A + A^2/2 + ...`.
 
-    Degree and scaling follow the norm on the CPU. On an accelerator and while compiling the
+    On the CPU the norm determines degree and scaling. On an accelerator and while compiling the
     schedule is fixed, so nothing is read back.
 
     Args:
@@ -166,14 +166,14 @@ def expm1(a: Tensor) -> Tensor:
 def expm_skew(a: Tensor, squarings: int = 14) -> Tensor:
     """Exponential of a skew matrix: a rotation (unitary for a skew-Hermitian argument).
 
-    Fewer squarings than `expm`, because a skew matrix is normal and the 1-norm of its powers
-    bounds its spectral norm more tightly; half of the adjoint's products, because its gradient
-    is skew; and Newton-Schulz steps that hold orthogonality at large norm.
+    It takes fewer squarings than `expm`, because the 1-norm of powers bounds the spectral norm of a
+    normal matrix more tightly. The adjoint takes half of the products, because the gradient is
+    skew. Newton-Schulz steps keep the value orthogonal at large norm.
 
     Args:
         a: `(*batch, n, n)`, skew-symmetric. The gradient is its skew part: put `Skew` before.
-        squarings: their number where the schedule is fixed (accelerators, compilation); the
-            value is accurate for `||a||_1` up to `2^squarings`.
+        squarings: the number of squarings where the schedule is fixed (accelerators, compilation);
+            the value is accurate for `||a||_1` up to `2^squarings`.
 
     Example:
         >>> import math, torch
@@ -209,13 +209,13 @@ def expm1_skew(a: Tensor, squarings: int = 14) -> Tensor:
 def exp_step(x: Tensor, z: Tensor) -> Tensor:
     """`X exp(skew(Z))`: the geodesic of the rotations from `X` along `X skew(Z)`.
 
-    The change `exp - I` is multiplied by `X` and added to it; forming `X exp(A)` instead rounds
-    the identity in every step. The rounding of `X` itself is not mended: a retraction ends in
-    one Newton-Schulz step, which is left to the caller.
+    The change `exp - I` is multiplied by `X` and added to it, because `X exp(A)` would round the
+    identity in every step. The rounding error of `X` itself stays: a retraction ends in one
+    Newton-Schulz step, which is left to the caller.
 
     Args:
         x: `(*batch, n, n)`, orthogonal.
-        z: `(*batch, n, n)`, any.
+        z: `(*batch, n, n)`, any matrix.
 
     Example:
         >>> import math, torch
@@ -234,9 +234,9 @@ def exp_step(x: Tensor, z: Tensor) -> Tensor:
 def log_orthogonal(q: Tensor) -> Tensor:
     """Principal logarithm of a rotation: the skew `A` with `exp(A) = Q` and angles below pi.
 
-    The square root of an orthogonal matrix is the polar factor of `I + Q`; its inverse Cayley
-    transform is `2 tan(A/4)`, a matrix that is never large, and the arc tangent of that is
-    a function of a Hermitian matrix. Exists where `Q` has no eigenvalue -1.
+    The square root of an orthogonal matrix is the polar factor of `I + Q`. Its inverse Cayley
+    transform is `2 tan(A/4)`, a matrix that is never large, and the arc tangent of this matrix is
+    a function of a Hermitian matrix. The logarithm exists if `Q` has no eigenvalue -1.
 
     Args:
         q: `(*batch, n, n)`, orthogonal or unitary.
@@ -280,7 +280,7 @@ def exp_thin(x: Tensor, v: Tensor) -> Tensor:
     """
     v = bounded_along(x, v)
     if is_long(v):
-        # Of a point that is orthonormal to float32, what a long step makes of the rest is large.
+        # The point is orthonormal to float32 only, and a long step enlarges its residual.
         return _thin(polish(wide(x)), wide(v)).to(x.dtype)
     return _thin(x, v)
 

@@ -12,15 +12,16 @@ __all__ = ["householder"]
 
 @in_working_precision
 def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
-    """Product of `p` Householder reflections, first `p` columns.
+    """The first `p` columns of a product of `p` Householder reflections.
 
     The columns `v_k` of the lower triangle of `z` are the normals, `H_k = I - 2 v v' / v'v`.
     The value does not change when a column is scaled, so weight decay does not move it. The
-    product is `I - V S^-1 V'` with `S = diag(v'v) / 2 + triu(V'V, 1)`: products and one
-    triangular solve.
+    product is `I - V S^-1 V'` with `S = diag(v'v) / 2 + triu(V'V, 1)`, which takes matrix products
+    and one triangular solve.
 
     Args:
-        z: `(*batch, n, p)`, `n >= p`, in the lower triangle; a zero column there reflects `e_k`.
+        z: `(*batch, n, p)`, `n >= p`; only the lower triangle is used. A zero column there reflects
+            `e_k`.
         signs: `(*batch, p)`, multiplies the columns; ones by default.
 
     Example:
@@ -35,7 +36,7 @@ def householder(z: Tensor, signs: Tensor | None = None) -> Tensor:
     if z.numel() == 0:
         return z
     v, p = z.tril(), z.shape[-1]
-    # The value does not depend on the scale, which alone could over- or underflow the norm.
+    # The value does not depend on the scale; without scaling the norm could over- or underflow.
     scale = v.detach().abs().amax(-2, keepdim=True)
     zero = scale == 0
     eye = torch.eye(z.shape[-2], p, dtype=z.dtype, device=z.device)

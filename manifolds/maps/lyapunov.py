@@ -21,7 +21,7 @@ class _Lyapunov(MatrixFunction):
     @staticmethod
     def forward(p: Tensor, u: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
         total = values.unsqueeze(-1) + values.unsqueeze(-2)
-        # Where p is singular the equation fixes nothing: take the least solution.
+        # If p is singular, the equation does not determine all entries: take the least solution.
         inverse = total.masked_fill_(total == 0, torch.inf).reciprocal_()
         return conjugate(vectors, inverse * conjugate(adjoint(vectors), u))
 

@@ -13,8 +13,9 @@ __all__ = ["newton_schulz"]
 def newton_schulz(z: Tensor, steps: int = 1) -> Tensor:
     """Newton-Schulz steps `Y <- Y (3 I - Y'Y) / 2` towards the polar factor.
 
-    With `e = ||Y'Y - I||`, one step leaves about `3 e^2 / 4`. Converges where the singular
-    values lie between 0 and `sqrt(3)`; not the polar factor itself after finitely many steps.
+    One step takes `e = ||Y'Y - I||` to about `3 e^2 / 4`. The iteration converges if the singular
+    values lie between 0 and `sqrt(3)`. A finite number of steps does not give the polar factor
+    itself.
 
     Args:
         z: `(*batch, n, p)`, `n >= p`, near orthonormal columns.

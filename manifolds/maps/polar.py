@@ -40,11 +40,11 @@ _Polar = _SVD | tuple[Tensor, None, None]
 class _PolarDerivative(MatrixFunction):
     """The polar factor `q` of `z = q h`, with its derivative in `z`.
 
-    `factors` computes it of `z`, perhaps knowing that `z` is the sum of `x` and `v`; a factor
-    that is None is left to the backward pass.
+    `factors` computes it from `z`, and may use that `z` is the sum of `x` and `v`. The backward
+    pass computes a factor that is None.
 
-    With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. Sums of the
-    singular values stand in the denominators, never differences. `h = W diag(s) W'` is at hand.
+    With `C = q'G` and `X h + h X = C - C'`: `grad = (G - q C) h^-1 + q X`. The denominators are
+    sums of singular values, never differences. The factors include `h = W diag(s) W'`.
     """
 
     @staticmethod
@@ -77,7 +77,7 @@ class _PolarDerivative(MatrixFunction):
             s, w = eigh(sym(adjoint(q) @ z))
         total = s.unsqueeze(-1) + s.unsqueeze(-2)
         rotated = adjoint(w) @ (c - adjoint(c)) @ w
-        # A vanishing singular value has no direction to turn in.
+        # The direction of a vanishing singular value is arbitrary, so it has no derivative.
         x = w @ (rotated / total.masked_fill(total == 0, torch.inf)) @ adjoint(w)
         if square:
             return q @ x, *none
@@ -91,7 +91,7 @@ def _svd_polar(z: Tensor) -> _SVD:
 
 
 def _gram_polar(z: Tensor) -> _SVD:
-    """Polar factor through the Gram matrix in the dtype of `z`."""
+    """Polar factor by way of the Gram matrix, in the dtype of `z`."""
     values, w = eigh(adjoint(z) @ z)
     s = values.clamp_min(0).sqrt()
     return z @ ((w / s.unsqueeze(-2)) @ adjoint(w)), s, w
@@ -100,7 +100,7 @@ def _gram_polar(z: Tensor) -> _SVD:
 def _polar_factors(z: Tensor) -> _SVD:
     factors = None
     if z.dtype in (torch.float32, torch.complex64) and reads_values(z):
-        # Float64 holds the Gram matrix of float32 columns to condition 1e5.
+        # Float64 suffices for the Gram matrix of float32 columns up to a condition number of 1e5.
         factors = _gram_polar(wide(z))
         if not bool((factors[1][..., :1] > 1e-5 * factors[1][..., -1:]).all()):
             factors = _svd_polar(wide(z))
@@ -113,11 +113,11 @@ def polar(z: Tensor) -> Tensor:
     """Orthonormal polar factor `Q` of `Z = Q H`: the nearest matrix with orthonormal columns.
 
     The derivative is finite for full-rank `Z`, also at equal singular values, where it is the
-    tangent projection; differentiating an SVD divides by zero there.
+    tangent projection. Differentiating an SVD would divide by zero there.
 
     Args:
-        z: `(*batch, n, p)`, `n >= p`, full rank. Without full rank the value is one of the
-            nearest matrices.
+        z: `(*batch, n, p)`, `n >= p`, of full rank. If the rank is smaller, the value is one of
+            several nearest matrices.
 
     Example:
         >>> import torch
@@ -134,7 +134,7 @@ def polar(z: Tensor) -> Tensor:
 def _rotation_factors(z: Tensor) -> _SVD:
     u, s, vh = svd(wide(z))
     sign = determinant_sign(u @ vh)
-    # The least direction is turned where the determinant is negative.
+    # If the determinant is negative, the direction of the least singular value changes its sign.
     signs = torch.ones_like(s)
     signs[..., -1:] = sign.real[..., None] if s.shape[-1] else signs[..., -1:]
     q = newton_schulz_step((u * signs.unsqueeze(-2)) @ vh)
@@ -145,8 +145,9 @@ def _rotation_factors(z: Tensor) -> _SVD:
 def nearest_rotation(z: Tensor) -> Tensor:
     """The nearest matrix with orthonormal columns and determinant 1.
 
-    The polar factor, its least direction turned around where the determinant is negative. The
-    derivative is that of the polar factor, and infinite only where the nearest is not unique.
+    It is the polar factor. If the determinant is negative, the direction of the least singular
+    value changes its sign. The derivative is infinite only where the nearest rotation is not
+    unique.
 
     Args:
         z: `(*batch, n, n)`, real.
@@ -165,10 +166,10 @@ def nearest_rotation(z: Tensor) -> Tensor:
 
 
 def _near_polar(z: Tensor, excess: Tensor) -> Tensor | None:
-    """The polar factor `z (I + excess)^(-1/2)` by products, where the excess is near zero.
+    """The polar factor `z (I + excess)^(-1/2)` by products, for an excess near zero.
 
-    As many terms of the series are taken as are needed, then a second pass. The constants bound
-    what is left.
+    The size of the excess decides how many terms of the series are taken. A second pass follows.
+    The constants bound the remainders.
     """
     level = allowed_residual(z)
     if 0.75 * largest_norm(frobenius(excess)) ** 2 <= level:
@@ -193,7 +194,7 @@ def _polar_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _Polar:
         if q is not None:
             return q, None, None
         if is_short(excess):
-            # The change (I + excess)^(-1/2) - I is small, and so is its rounding.
+            # The change (I + excess)^(-1/2) - I is small, and so is its rounding error.
             values, w = eigh(excess)
             change = torch.expm1(torch.log1p(values) / -2)
             return z + z @ ((w * change.unsqueeze(-2)) @ adjoint(w)), (1 + values).sqrt(), w
@@ -207,10 +208,10 @@ def _polar_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _Polar:
 def polar_step(x: Tensor, v: Tensor) -> Tensor:
     """Polar factor of `X + V`, `(X + V)(I + V'V)^(-1/2)`: the projection of `X + V`.
 
-    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`. Of
-    short steps a series of it is taken, of others its eigenvalues, in float64 if they are long or
-    on an accelerator. It is formed of `X + V`, not of `V`, so that a step mends the rounding of
-    those before it.
+    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`. Short
+    steps use a series in the Gram matrix. Other steps use its eigenvalues, in float64 if they are
+    long or on an accelerator. The Gram matrix is formed from `X + V`, not from `V`, so a step
+    corrects the rounding errors of earlier steps.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.

@@ -1,4 +1,4 @@
-"""The polar factor as a direction: by few odd polynomials, to a stated accuracy."""
+"""The polar factor as a direction: by a few odd polynomials, to a stated accuracy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torchmanifold.manifolds.linalg import add_product, frobenius, gram, in_work
 
 __all__ = ["QUINTICS", "polar_direction"]
 
-#: Coefficients `(a, b, c)` of `a s + b s^3 + c s^5`, of one step after another. Each is the best
-#: there is: it maps an interval of singular values as near to 1 as an odd quintic can, to
-#: `[1 - e, 1 + e]`, which is the interval of the next. The first has `[0.001, 1]`; the last is
-#: Taylor's, which all that follow would be to rounding.
+#: Coefficients `(a, b, c)` of `a s + b s^3 + c s^5`, one row for each step. Each polynomial is the
+#: best odd quintic: it maps an interval of singular values as near to 1 as possible, to
+#: `[1 - e, 1 + e]`, which is the interval of the next. The first interval is `[0.001, 1]`. The last
+#: polynomial is Taylor's, which equals all further ones to rounding.
 QUINTICS = (
     (8.47032880385, -25.1080747067, 18.6292755991),
     (4.18283418329, -3.10870110989, 0.580606681351),
@@ -31,20 +31,19 @@ _SLACK = 1.01
 
 @in_working_precision
 def polar_direction(z: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
-    """The polar factor of `Z`, nearly: singular values become numbers near 1, and 0 stays 0.
+    """Approximate polar factor of `Z`: singular values become numbers near 1, and 0 stays 0.
 
-    `X <- a X + b X X'X + c X (X'X)^2`, from `X = Z / ||Z||_F`, with the coefficients that are the
-    best for so many steps. Singular values of at least `||Z||_F / 1000` become numbers in
+    `X <- a X + b X X'X + c X (X'X)^2`, from `X = Z / ||Z||_F`, with the best coefficients for the
+    number of steps. Singular values of at least `||Z||_F / 1000` become numbers in
     [0.88, 1.12] with 5 steps, in 1 +- 0.001 with 6 and 1 +- 1e-6 with 7. All operations are
-    products: the direction of a skew matrix is skew, of a stack it is that of each, and of zero
-    it is zero.
+    products. The direction of a skew matrix is skew, and the direction of zero is zero.
 
     Args:
         z: `(*batch, n, p)`.
         steps: number of steps, each of `2 + p / n` products `n x p` by `p x p` for `n >= p`.
-        dtype: in which to multiply real matrices. In bfloat16 the numbers of 5 steps lie in
-            [0.78, 1.12], which does no harm to a direction. That of `z` if not given, and at
-            least float32.
+        dtype: the dtype in which to multiply real matrices; by default the dtype of `z`, and at
+            least float32. In bfloat16 the singular values after 5 steps lie in [0.78, 1.12], which
+            is good enough for a direction.
 
     Example:
         >>> import torch
@@ -60,7 +59,7 @@ def polar_direction(z: Tensor, steps: int = 5, dtype: torch.dtype | None = None)
     if z.shape[-2] < z.shape[-1]:
         return polar_direction(z.mH, steps, dtype).mH
     tiny = torch.finfo(z.dtype).tiny
-    # What is divided by its largest entry first has a norm that neither over- nor underflows.
+    # Division by the largest entry comes first, so the norm neither over- nor underflows.
     x = z / z.abs().amax((-2, -1), keepdim=True).clamp_min(tiny)
     x = x / frobenius(x).clamp_min(tiny)[..., None, None]
     if x.shape[-1] == 1:  # a column has one singular value, its norm

@@ -39,7 +39,7 @@ def _moved(x: Tensor, z: Tensor) -> Tensor:
 
 
 def _cholesky(y: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
-    """`Q` and `R^-1` of `y = Q R`, of the Gram matrix `I + excess`."""
+    """`Q` and `R^-1` of `y = Q R`, from the Gram matrix `I + excess`."""
     eye = eye_like(y)
     r = torch.linalg.cholesky_ex(excess + eye, upper=True).L
     inverse = torch.linalg.solve_triangular(r, eye.expand_as(r), upper=True)
@@ -58,10 +58,10 @@ def _factors(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         if is_short(excess):
             return _cholesky(y, excess)
     y = _moved(wide(x), wide(z))
-    if not reads_values(z):  # elsewhere a very long step does not come here
+    if not reads_values(z):  # where values may be read, very long steps do not come here
         y = wide(x) + bounded(y - wide(x))
     q, inverse = _cholesky(y, gram_excess(y))
-    if y.dtype == z.dtype:  # nothing was gained: a second pass
+    if y.dtype == z.dtype:  # without a wider dtype a second pass is needed
         q, second = _cholesky(q, gram_excess(q))
         inverse = inverse @ second
     return narrow(q, z.dtype), narrow(inverse, z.dtype)
@@ -114,12 +114,12 @@ class _ProjectedQR(MatrixFunction):
 def projected_qr_step(x: Tensor, z: Tensor) -> Tensor:
     """Orthonormal QR factor of `X + V` with `V = Z - X sym(X'Z)`, the tangent part of `Z`.
 
-    `qr_step` along a projected vector, as one function of four products of `n x p` matrices, with
-    a derivative of five.
+    This is `qr_step` along a projected vector, as one function that takes four products of `n x p`
+    matrices. Its derivative takes five.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.
-        z: `(*batch, n, p)`, any.
+        z: `(*batch, n, p)`, any matrix.
 
     Example:
         >>> import torch
@@ -132,5 +132,5 @@ def projected_qr_step(x: Tensor, z: Tensor) -> Tensor:
     examples 3.6.2 and 4.1.3.
     """
     if reads_values(z) and not everywhere(torch.linalg.vector_norm(z.detach()) <= 1e3):
-        return qr_step(x, z - x @ sym(adjoint(x) @ z))  # which looks whether it is too long
+        return qr_step(x, z - x @ sym(adjoint(x) @ z))  # qr_step checks whether it is too long
     return _ProjectedQR.apply(x, z)[0]

@@ -32,7 +32,8 @@ _QRFactors = tuple[Tensor, Tensor | None]  # q and r
 class _QRDerivative(MatrixFunction):
     """The orthonormal factor `q` of `z = q r` with positive diagonal, with its derivative in `z`.
 
-    `factors` is as for the polar factor.
+    `factors` computes it from `z`, and may use that `z` is the sum of `x` and `v`. The backward
+    pass computes a factor that is None.
     With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
     """
 
@@ -56,7 +57,8 @@ class _QRDerivative(MatrixFunction):
         z, q, r = ctx.saved_tensors
         if r is None or torch.is_grad_enabled():
             r = (adjoint(q) @ z).triu()
-        # A column that adds no direction to those before it has none to turn in.
+        # A column in the span of the columns before it has no direction of its own, and no
+        # derivative.
         singular = r.diagonal(dim1=-2, dim2=-1) == 0
         r = r + torch.diag_embed(torch.where(singular, torch.inf, 0.0))
         c = up(adjoint(q) @ grad)
@@ -65,7 +67,7 @@ class _QRDerivative(MatrixFunction):
 
 
 def _qr_factors(z: Tensor) -> _QRFactors:
-    # The value does not depend on the scale, which alone could overflow a norm.
+    # The value does not depend on the scale; without scaling a norm could overflow.
     scale = z.abs().amax((-2, -1), keepdim=True)
     scale = scale.masked_fill(scale < 1e15, 1)
     q, r = torch.linalg.qr(z / scale)
@@ -106,22 +108,22 @@ def up(x: Tensor) -> Tensor:
 
 
 def _minus_up(z: Tensor) -> Tensor:
-    """`-up(x)` is the product of `x`, entry by entry, with this one matrix."""
+    """The matrix whose elementwise product with `x` is `-up(x)`."""
     minus = torch.full(2 * z.shape[-1:], -1, dtype=z.dtype, device=z.device).triu_()
     minus.diagonal().fill_(-0.5)
     return minus
 
 
 def near_qr_change(z: Tensor, excess: Tensor) -> tuple[Tensor | None, bool]:
-    """`R^-1 - I` of `z = Q R` by products, where `z'z = I + excess` is near the identity.
+    """`R^-1 - I` of `z = Q R` by products, for `z'z = I + excess` near the identity.
 
     `R^-1 = I - U + (U^2 + up(U'U)) + O(U^3)` with `U = up(excess)`; and `U^2 + U'U` is the
-    product `excess U`. As many terms are taken as are needed. The constants are those of rank
-    one, the worst.
+    product `excess U`. The size of the excess decides how many terms are taken. The constants are
+    those of an excess of rank one, which is the worst case.
 
     Returns:
-        The change, None if the excess is too large; and whether it is exact to rounding, or needs
-        a second pass.
+        The change, or None if the excess is too large; and whether the change is exact to rounding.
+        Otherwise it needs a second pass.
     """
     level = allowed_residual(z)
     minus = _minus_up(z)
@@ -140,7 +142,7 @@ def near_qr_change(z: Tensor, excess: Tensor) -> tuple[Tensor | None, bool]:
 
 
 def refined_qr_change(change: Tensor, excess: Tensor) -> Tensor:
-    """The second pass on `R^-1 - I`, in products of `p x p` matrices alone."""
+    """The second pass on `R^-1 - I`, by products of `p x p` matrices only."""
     gram = times_upper(excess, change).add_(excess).add_(change)
     left = upper_product(change, gram).add_(gram).add_(adjoint(change))  # of R^-H (I + excess) R^-1
     second = left.mul_(_minus_up(left))
@@ -148,7 +150,7 @@ def refined_qr_change(change: Tensor, excess: Tensor) -> Tensor:
 
 
 def _near_qr(z: Tensor, excess: Tensor) -> Tensor | None:
-    """The QR factor of `z` by products, where `z'z = I + excess` is near the identity."""
+    """The QR factor of `z` by products, for `z'z = I + excess` near the identity."""
     change, exact = near_qr_change(z, excess)
     if change is None:
         return None
@@ -175,7 +177,7 @@ def _qr_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _QRFactors:
             return q, None
     z = wide(x) + wide(v)
     q = _cholesky_qr(z, adjoint(z) @ z)
-    # A second pass, where no digits were gained, or the step is known to be long.
+    # A second pass, if the dtype was not widened or the step is known to be long.
     if z.dtype == v.dtype or reads_values(v):
         q = _cholesky_qr(q, adjoint(q) @ q)
     return narrow(q, v.dtype), None
@@ -185,11 +187,11 @@ def _qr_step_factors(z: Tensor, x: Tensor, v: Tensor) -> _QRFactors:
 def qr_step(x: Tensor, v: Tensor) -> Tensor:
     """Orthonormal QR factor of `X + V`, by products or by Cholesky-QR.
 
-    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`:
-    near the identity for a short step, where a series of it, or one pass of Cholesky-QR in the
-    working precision, is accurate. Long steps, and all steps on an accelerator, take Cholesky-QR
-    of a Gram matrix in float64. It is formed of `X + V`, not of `V`, so that a step mends the
-    rounding of those before it.
+    For a tangent `V` the product `X'V` is skew, so the Gram matrix of `X + V` is `I + V'V`. For a
+    short step it is near the identity, and a series, or one pass of Cholesky-QR in the working
+    precision, is accurate. Long steps, and all steps on an accelerator, use Cholesky-QR with a Gram
+    matrix in float64. The Gram matrix is formed from `X + V`, not from `V`, so a step corrects the
+    rounding errors of earlier steps.
 
     Args:
         x: `(*batch, n, p)`, orthonormal columns.

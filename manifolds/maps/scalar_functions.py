@@ -39,8 +39,8 @@ class SpectralFunction:
     positive: bool = False
 
 
-# A spectral function, or one whose pieces depend on all the values, `(*batch, n)`. It is fitted
-# to them where it is evaluated: a closure over a tensor would escape the transforms of torch.func.
+# A spectral function, or one whose pieces depend on all the values, `(*batch, n)`. Such a function
+# is fitted to the values at its evaluation: a closure over a tensor would escape `torch.func`.
 Spectrum = SpectralFunction | Callable[[Tensor], SpectralFunction]
 
 
@@ -54,11 +54,11 @@ def second_difference(
     series: Callable[[Tensor, Tensor], Tensor],
     scale: Callable[[Tensor], Tensor],
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Second divided difference by the quotient over the widest gap, or a series if that is narrow.
+    """Second divided difference: a quotient over the widest gap, or a series for a narrow gap.
 
     Around the mean `m` with `p2` the sum of squared deviations,
-    `f[x, y, z] = f''(m) / 2 + f''''(m) p2 / 48 + O(gap^3)`: with the switch at `eps^(1/4)`
-    both branches are right to about `eps^(3/4)`.
+    `f[x, y, z] = f''(m) / 2 + f''''(m) p2 / 48 + O(gap^3)`. The switch is at a gap of `eps^(1/4)`,
+    where both branches have errors of about `eps^(3/4)`.
     """
 
     def second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -74,8 +74,8 @@ def second_difference(
 
 
 def _exp_first(x: Tensor, y: Tensor) -> Tensor:
-    # Around the larger argument: nothing overflows that exp itself does not. The least
-    # positive number for a zero gap gives the limit, without a mask.
+    # Around the larger argument, so nothing overflows unless exp itself does. The least positive
+    # number in place of a zero gap gives the limit without a mask.
     gap = (x - y).abs_().clamp_min_(torch.finfo(x.dtype).tiny).neg_()
     return torch.expm1(gap).div_(gap).mul_(torch.maximum(x.exp(), y.exp()))
 
@@ -135,8 +135,8 @@ def piecewise_linear(
 ) -> SpectralFunction:
     """Divided differences of a function that is linear on pieces.
 
-    `piece` numbers the pieces, so that points of one piece need no quotient: the first
-    difference there is the slope, and the second is zero. Odd numbers have slope 1, even 0.
+    `piece` numbers the pieces, so points of one piece need no quotient: their first difference
+    is the slope, and the second is zero. Odd pieces have slope 1, and even pieces slope 0.
     """
 
     def first(x: Tensor, y: Tensor) -> Tensor:

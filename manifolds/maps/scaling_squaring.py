@@ -1,9 +1,6 @@
-"""Matrix exponential in a handful of products, with an adjoint that reuses them.
+"""The polynomials, the scaling and the squarings of the matrix exponential, with their adjoints.
 
-Taylor polynomials of degree 4, 8 and 18 in 2, 3 and 5 products (Bader, Blanes, Casas 2019),
-scaling and squaring. All in the form `E = exp(A) - I`: squaring becomes `2 E + E E`, and
-rounding is relative to the change. The adjoint of each step reuses the products of the
-forward pass; for a skew argument its gradient is skew too, which saves half of them.
+The module `exponential` describes the method.
 """
 
 from __future__ import annotations
@@ -78,9 +75,9 @@ _B = (
 )
 
 
-# Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18.
-# Lower for skew matrices in float32, where the polish makes up for the squarings: the Taylor
-# terms of a skew matrix of norm 3 cancel.
+# Largest bound on the spectral norm for degree 4 and 8, and the target of the scaling for 18. The
+# target is lower for skew matrices in float32, because the Taylor terms of a skew matrix of norm 3
+# cancel; the polish then makes up for the additional squarings.
 _THETA = {torch.float32: (0.094, 0.65, 3.01), torch.float64: (1.7e-3, 0.069, 1.09)}
 
 
@@ -96,20 +93,20 @@ def one_norm(x: Tensor) -> Tensor:
     return rows.amax(-1) if rows.shape[-1] else rows.sum(-1)
 
 
-# Where the argument is skew, so are its odd powers and their tangents, and the even ones are
-# symmetric: of what flows back to an odd power only the skew part counts, which is taken at the
-# end, and to an even one the symmetric part.
+# If the argument is skew, its odd powers and their tangents are skew, and the even powers are
+# symmetric. So only the skew part of the gradient of an odd power counts, which is taken at the
+# end, and only the symmetric part of the gradient of an even power.
 def _add_square_adjoint(
     total: Tensor, grad: Tensor, x: Tensor, skewed: bool, scale: float = 1
 ) -> Tensor:
-    """`total`, whose memory is taken, and what `scale grad` sends back through `x -> x x`."""
+    """`total` plus the pull-back of `scale grad` through `x -> x x`, in the memory of `total`."""
     if skewed:
         return accumulate(total, transposed(grad).add_(grad), x, alpha=-scale)
     total = accumulate(total, grad, adjoint(x), alpha=scale)
     return accumulate(total, adjoint(x), grad, alpha=scale)
 
 
-# ---- Each polynomial: forward returns E and what the adjoint needs besides A and A^2.
+# ---- The polynomials. Forward returns E, and the tensors that the adjoint needs besides A and A^2.
 def _degree4(a: Tensor, a2: Tensor) -> tuple[Tensor, list[Tensor]]:
     m = add_to_diagonal_(torch.add(a2, a, alpha=4), 12)
     return add_product(a, a2, m, alpha=1 / 24), [m]
@@ -157,7 +154,7 @@ def _combine(row: Sequence[float], powers: Sequence[Tensor]) -> Tensor:
 
 
 def _column(k: int, grads: Sequence[Tensor]) -> Tensor:
-    """Its adjoint: what the five combinations send back to one power of A."""
+    """The adjoint of `_combine`: the gradient of one power of A, from the five combinations."""
     return _combination([row[k] for row in _B], grads)
 
 
@@ -189,7 +186,7 @@ def _thresholds(a: Tensor, skewed: bool) -> tuple[float, float, float]:
 
 
 def _squarings(theta: float, bound: float) -> int:
-    """Least `s` with `theta / 2^s <= bound`; none for a NaN, which propagates by itself."""
+    """Least `s` with `theta / 2^s <= bound`; 0 for a NaN, which propagates without it."""
     if not (math.isfinite(theta) and theta > bound):
         return 0
     return math.ceil(math.log2(theta / bound))
@@ -198,8 +195,8 @@ def _squarings(theta: float, bound: float) -> int:
 def expm1_by_norm(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     """`exp(a) - 1` with degree and scaling read from the norm.
 
-    Returns the value, the degree, and `[a2, polynomial's tensors ..., E_0, E_1, ...]` for the
-    scaled `a` and every squaring.
+    Returns the value, the degree, and the tape `[a2, polynomial's tensors ..., E_0, E_1, ...]` of
+    the scaled `a` and of every squaring.
     """
     low, middle, high = _thresholds(a, skewed)
     a2 = skew_square(a) if skewed else a @ a
@@ -207,7 +204,7 @@ def expm1_by_norm(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
     if not bound <= low:
         theta = one_norm(a)
         if skewed:
-            # A normal matrix: its spectral norm is at most ||A^k||_1^(1/k) for every k.
+            # The spectral norm of a normal matrix is at most ||A^k||_1^(1/k) for every k.
             theta = torch.minimum(theta, one_norm(a2).sqrt())
         bound = min(largest_finite(theta), bound)
     if bound <= low:
@@ -240,7 +237,7 @@ def expm1_by_norm(a: Tensor, skewed: bool) -> tuple[Tensor, int, list[Tensor]]:
 
 
 def _scaled(powers: tuple[Tensor, ...], exponents: tuple[int, ...], s: int) -> list[Tensor]:
-    """The powers of `2^-s A`; all but A itself, which is the caller's, in place."""
+    """The powers of `2^-s A`, in place except for A itself, which belongs to the caller."""
     if s == 0:
         return list(powers)
     a, *rest = powers
@@ -253,7 +250,7 @@ _TAPE = {4: 2, 8: 4, 18: 6}  # tensors on the tape before the squarings
 
 
 def pull_back(g: Tensor, a: Tensor, degree: int, tape: Sequence[Tensor], skewed: bool) -> Tensor:
-    """The gradient of the argument, of that of the value and the tensors of the forward pass."""
+    """The gradient of the argument, from the gradient of the value and the tape."""
     a2, *rest = tape
     split = _TAPE[degree] - 1
     rest, squarings = rest[:split], rest[split:]
@@ -269,7 +266,7 @@ def pull_back(g: Tensor, a: Tensor, degree: int, tape: Sequence[Tensor], skewed:
 
 def expm1_masked(a: Tensor, skewed: bool, squarings: int) -> Tensor:
     """`exp(a) - 1` with a fixed number of squarings, masked matrix by matrix on the device."""
-    if skewed:  # for the gradient, which is skew
+    if skewed:  # so that the gradient is skew
         a = skew(a)
     high = _thresholds(a, skewed)[2]
     theta = one_norm(a.detach())

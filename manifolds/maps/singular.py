@@ -1,8 +1,8 @@
-"""Functions of singular values: truncation to a rank, bounds; and the factored low-rank weight.
+"""Functions of singular values: truncation to a rank, and bounds.
 
 An odd function `f` acts on a matrix through its singular values, `U diag(f(s)) V'`. Its
 derivative needs `f[s_i, s_j]` and `f[s_i, -s_j] = (f(s_i) + f(s_j)) / (s_i + s_j)`, and is
-finite where singular values coincide; differentiating an SVD divides by zero there.
+finite where singular values coincide. Differentiating an SVD would divide by zero there.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Singular(MatrixFunction):
         z, u, s, vh = ctx.saved_tensors
         n, p = z.shape[-2:]
         if torch.is_grad_enabled():
-            # To be differentiated again: as a function of the symmetric matrix of the blocks.
+            # A second derivative is recorded: take the function of the symmetric matrix of blocks.
             whole = directional_derivative(_blocks(z), _blocks(grad), ctx.fit)
             return whole[..., :n, n:], None, None
         first = ctx.fit(s).first
@@ -85,8 +85,8 @@ def truncate(z: Tensor, rank: int, floor: float = 0.0) -> Tensor:
     Args:
         z: `(*batch, n, p)`.
         rank: number of singular values kept.
-        floor: those kept are at least this part of the largest (of 1 if all are zero), so that the
-            value has this rank and no less.
+        floor: kept singular values are raised to this fraction of the largest (of 1 if all are
+            zero), so that the value has exactly this rank.
 
     Example:
         >>> import torch
@@ -128,8 +128,8 @@ def truncate(z: Tensor, rank: int, floor: float = 0.0) -> Tensor:
 def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
     """Nearest matrix with all singular values between `low` and `high`.
 
-    With `low = high = 1` the polar factor; with `low = 0` the projection onto the ball of the
-    spectral norm. The derivative is finite at repeated singular values.
+    With `low = high = 1` it is the polar factor, and with `low = 0` the projection onto the ball of
+    the spectral norm. The derivative is finite at repeated singular values.
 
     Args:
         z: `(*batch, n, p)`; of full rank if `low > 0`.
@@ -149,8 +149,8 @@ def clamp_singular_values(z: Tensor, low: float, high: float) -> Tensor:
         return z
 
     def fit(spectrum: Tensor) -> SpectralFunction:
-        # The square matrix of the blocks has zero eigenvalues of rounding size, which must not
-        # be taken for small singular values.
+        # The matrix of blocks has zero eigenvalues up to rounding, which must not be taken for
+        # small singular values.
         noise = 100 * torch.finfo(spectrum.dtype).eps * spectrum.amax(-1, keepdim=True)
 
         def sign(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ A scalar function acts on a symmetric matrix through its eigenvalues,
 `f(S) = U diag(f(l)) U'`. Its derivative is a Schur product in the eigenbasis with the
 *divided differences* `f[x, y] = (f(x) - f(y)) / (x - y)` (Daleckii-Krein), and its second
 derivative needs `f[x, y, z]`. Both are smooth functions of the eigenvalues, also where
-eigenvalues coincide; differentiating through `eigh` instead divides by zero there.
+eigenvalues coincide. Differentiating through `eigh` would divide by zero there.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ __all__ = [
 def _eigh(s: Tensor, function: SpectralFunction) -> tuple[Tensor, Tensor]:
     values, vectors = eigh(s)
     if function.positive:
-        # eigh is exact to eps * max: a zero or negative eigenvalue of that size is rounding,
-        # and becomes a floor small enough to keep graded diagonal matrices exact. Anything
-        # more negative is not positive definite and gives NaN, as the function of it would.
+        # eigh is exact to eps * max, so a zero or negative eigenvalue of that size is a rounding
+        # error. It becomes a floor that is small enough to keep graded diagonal matrices exact.
+        # With a more negative eigenvalue the matrix is not positive definite, and the value is NaN.
         eps = torch.finfo(values.dtype).eps
         largest = values[..., -1:].abs()
         noise = s.shape[-1] * eps * largest
@@ -83,7 +83,7 @@ class _Eigen(MatrixFunction):
 
 
 def eigen(s: Tensor, function: Spectrum | None = None) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors, without derivative; lifted where `function` needs it."""
+    """Eigenvalues and eigenvectors, without derivative; lifted if `function` needs it."""
     values, vectors = _Eigen.apply(s.detach(), function)
     return values, vectors
 
@@ -134,7 +134,7 @@ class _SpectralDerivative(MatrixFunction):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         s, e, values, vectors = ctx.saved_tensors
         grad_s = grad_e = None
-        if ctx.needs_input_grad[1]:  # linear and self-adjoint in `E`: to be differentiated again
+        if ctx.needs_input_grad[1]:  # linear and self-adjoint in `E`
             grad_e = _SpectralDerivative.apply(s, grad, values, vectors, ctx.function)
         if ctx.needs_input_grad[0]:
             grad_s = _SpectralSecond.apply(s, adjoint(e), grad, values, vectors, ctx.function)
@@ -142,7 +142,7 @@ class _SpectralDerivative(MatrixFunction):
 
 
 class _SpectralSecond(MatrixFunction):
-    """`D^2 f(S)[A, B]`, differentiable in `A` and `B`; in `S` differentiation ends, loudly."""
+    """`D^2 f(S)[A, B]`, differentiable in `A` and `B`; a derivative in `S` raises."""
 
     vectors = (3,)
 
@@ -175,7 +175,7 @@ class _SpectralSecond(MatrixFunction):
 
 
 def _contract(function: SpectralFunction, values: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """`sum_k f[l_i, l_k, l_j] a_ik b_kj`, a few rows at a time: the differences are `n^3`."""
+    """`sum_k f[l_i, l_k, l_j] a_ik b_kj`, a few rows at a time: there are `n^3` differences."""
     n = values.shape[-1]
     rows = max(1, 2**24 // max(1, n * values.numel()))
     x, y, z = values[..., :, None, None], values[..., None, :, None], values[..., None, None, :]

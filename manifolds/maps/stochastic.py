@@ -11,16 +11,16 @@ from torchmanifold.manifolds.linalg import MatrixFunction, in_working_precision,
 
 __all__ = ["doubly_stochastic", "scaling_tangent"]
 
-SWEEPS = 10  # before Newton's method takes over
-STEPS = 40  # of Newton's method, at most
-LONGEST = 2.0  # of a step in the logarithms: farther out the model is none
+SWEEPS = 10  # sweeps before Newton's method takes over
+STEPS = 40  # the largest number of steps of Newton's method
+LONGEST = 2.0  # the longest step in the logarithms: farther out the quadratic model is useless
 
 
 def scaling_tangent(x: Tensor, z: Tensor) -> Tensor:
     """`z - (a 1' + 1 b') o x` with rows and columns that add to zero.
 
-    One symmetric `n x n` system, `(I - x x' + 1 1' / n) a = z 1 - x z' 1`, positive definite for a
-    positive doubly stochastic `x`.
+    It takes one symmetric `n x n` system, `(I - x x' + 1 1' / n) a = z 1 - x z' 1`, which is
+    positive definite for a positive doubly stochastic `x`.
 
     Args:
         x: `(*batch, n, n)`, doubly stochastic.
@@ -33,14 +33,14 @@ def scaling_tangent(x: Tensor, z: Tensor) -> Tensor:
     eye = torch.eye(n, dtype=x.dtype, device=x.device)
     rows, columns = z.sum(-1, keepdim=True), z.sum(-2).unsqueeze(-1)
     system = eye - x @ x.mT + 1 / n
-    # The system loses its positive definiteness to rounding near a permutation.
+    # Near a permutation, rounding errors make the system indefinite.
     a = torch.linalg.solve_ex(system, rows - x @ columns).result
     b = columns - x.mT @ a
     return z - (a + b.mT) * x
 
 
 class _Scaling(MatrixFunction):
-    """Sinkhorn's limit; its derivative is the tangent projection: no sweep is kept."""
+    """Sinkhorn's limit; its derivative is the tangent projection, which needs no sweep."""
 
     @staticmethod
     def forward(logits: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ class _Scaling(MatrixFunction):
 
 
 def _newton(f: Tensor) -> Tensor:
-    """A step of Newton's method on the dual, of logarithms whose rows add to one."""
+    """A step of Newton's method on the dual problem, from logarithms whose rows add to one."""
     x = f.exp()
     columns = x.sum(-2)
-    # Adding a constant to all columns changes nothing: the last term makes it zero.
+    # A constant added to all columns changes nothing, so the last term makes the constant zero.
     system = torch.diag_embed(columns) - x.mT @ x + 1 / x.shape[-1]
     b = torch.linalg.solve_ex(system, (1 - columns).unsqueeze(-1)).result.mT
     b = torch.where(torch.isfinite(b).all(-1, keepdim=True), b, -f.logsumexp(-2, keepdim=True))
@@ -80,12 +80,12 @@ def _newton(f: Tensor) -> Tensor:
 def doubly_stochastic(logits: Tensor) -> Tensor:
     r"""The doubly stochastic matrix `diag(r) exp(logits) diag(c)`, by Sinkhorn's iteration.
 
-    Rows and columns of `exp(logits)` are scaled in turn, in the log domain; after ten sweeps
-    Newton's method on the dual problem takes over, whose steps need a linear solve each and end at
-    rounding where Sinkhorn's own would take thousands. On the CPU the iteration stops there, on an
-    accelerator it has a fixed length. The derivative follows from the limit by the implicit
-    function theorem: one linear solve, and no iterate is kept. Logits that differ by more than
-    about 100 in float32 may leave sums that are not one.
+    Rows and columns of `exp(logits)` are scaled in turn, in the log domain. After ten sweeps
+    Newton's method on the dual problem takes over. Each of its steps needs a linear solve, and a
+    few steps reach rounding level where Sinkhorn's iteration would take thousands. On the CPU the
+    iteration stops there; on an accelerator it has a fixed length. The implicit function theorem
+    gives the derivative from the limit, by one linear solve, and no iterate is kept. If logits
+    differ by more than about 100 in float32, the sums may differ from one.
 
     Args:
         logits: `(*batch, n, n)`, real.

@@ -1,4 +1,4 @@
-"""Maps as modules, with right inverses."""
+"""The maps as modules, with right inverses."""
 
 from torchmanifold.manifolds.maps.modules.definite import (
     Cholesky,

@@ -83,7 +83,7 @@ class SpdLogarithm(nn.Module):
 
 
 def _softplus(x: Tensor) -> Tensor:
-    # Not nn.functional.softplus: that is linear beyond a threshold, so its slope jumps.
+    # nn.functional.softplus is linear beyond a threshold, so its slope jumps there.
     return torch.logaddexp(x, torch.zeros_like(x))
 
 
@@ -94,7 +94,7 @@ def _inverse_softplus(y: Tensor) -> Tensor:
 class Softplus(nn.Module):
     """Symmetric to positive definite by `log(1 + exp(l))` on the eigenvalues.
 
-    Grows linearly where the exponential overflows.
+    It grows linearly where the exponential would overflow.
 
     Example:
         >>> import torch
@@ -118,7 +118,7 @@ class Softplus(nn.Module):
 
 @in_working_precision
 def _factor(p: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, and a factor of `p` with `rank` columns: the square root if these are all."""
+    """Eigenvalues, and a factor of `p` with `rank` columns; the square root at full rank."""
     n = p.shape[-1]
     values, vectors = torch.linalg.eigh(sym(p))
     root = vectors * values.clamp_min(0).sqrt().unsqueeze(-2)
@@ -159,7 +159,7 @@ class Square(nn.Module):
     With a tall `n x r` argument the value has rank `r` (PSD of fixed rank).
 
     Args:
-        rank: columns of the right inverse; by default all of them.
+        rank: the number of columns of the right inverse; by default all columns.
 
     Example:
         >>> import torch
@@ -182,7 +182,7 @@ class Square(nn.Module):
 
     @property
     def config(self) -> tuple[int | None]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.rank,)
 
     @in_working_precision
@@ -205,7 +205,8 @@ def _log_cholesky(p: Tensor) -> Tensor:
 class Cholesky(nn.Module):
     """Log-Cholesky: lower triangle of `z` with exponentiated diagonal, `L L'`.
 
-    Positive definite for every `z`, by products alone; entries above the diagonal are unused.
+    The value is positive definite for every `z`, and takes only products. Entries above the
+    diagonal are not used.
 
     Example:
         >>> import torch

@@ -36,7 +36,7 @@ def _rotation_times_positive(z: Tensor, symmetric: Tensor) -> Tensor:
 
 @in_working_precision
 def _polar_logarithms(x: Tensor, name: str) -> Tensor:
-    """`log q + log p` of the polar decomposition `x = q p`: its skew and its symmetric part."""
+    """`log q + log p` for the polar decomposition `x = q p`: a skew part and a symmetric part."""
     if not x.is_meta and not bool((determinant_sign(x) > 0).all()):
         raise ValueError(
             f"{name}.right_inverse: the determinant must be positive; take "
@@ -50,7 +50,7 @@ def _polar_logarithms(x: Tensor, name: str) -> Tensor:
 class PositiveDeterminant(SetMap):
     """Square matrices of positive determinant, GL+(n), by their polar decomposition.
 
-    `exp(skew(z)) exp(sym(z))`: n^2 numbers for the n^2 dimensions, onto, and never singular.
+    `exp(skew(z)) exp(sym(z))` has n^2 numbers for the n^2 dimensions, is onto, and never singular.
 
     Example:
         >>> import torch
@@ -71,10 +71,10 @@ class PositiveDeterminant(SetMap):
         return _rotation_times_positive(z, sym(z))
 
     def project(self, z: Tensor) -> Tensor:
-        """`z`; where its determinant is not positive, the least singular value goes through zero.
+        """`z`; if its determinant is not positive, the least singular value changes its sign.
 
-        It stops at a hundredth of the largest: nearer to the boundary, the nearest point, the right
-        inverse has fewer digits.
+        It becomes a hundredth of the largest. The nearest point would be on the boundary, and near
+        the boundary the right inverse has fewer correct digits.
         """
         return positive_determinant(z)
 
@@ -111,7 +111,7 @@ class UnitDeterminant(SetMap):
         return _rotation_times_positive(z, s - mean * eye_like(z))
 
     def project(self, z: Tensor) -> Tensor:
-        """`z`, its least singular value turned if needed, over the n-th root of its determinant."""
+        """`z` over the n-th root of its determinant, which is first made positive if needed."""
         return unit_determinant(z)
 
     def right_inverse(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What a right inverse accepts: checks that name the map, what is wrong and the remedy.
+"""Checks of the arguments of right inverses; an error names the map, the fault and the remedy.
 
-Values are not there on the meta device, where shapes alone are checked. Comparisons are made in
-float32 at least, with a tolerance for what rounding to the dtype of the argument leaves.
+On the meta device there are no values, and only shapes are checked. Comparisons are made in
+float32 at least, with a tolerance for rounding to the dtype of the argument.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = [
 
 
 def slack(x: Tensor) -> float:
-    """Relative error that a value may bring along: that of somebody's long computation.
+    """Relative error that a value may have: that of a long computation in its dtype.
 
-    A half-precision value was computed in float32 and rounded once.
+    A half-precision value is assumed to be computed in float32 and rounded once.
     """
     return (8 if x.dtype in HALF else 1000) * torch.finfo(x.dtype).eps
 
@@ -74,7 +74,7 @@ def require_part(x: Tensor, part: Tensor, name: str, word: str) -> None:
     if not off <= slack(x) / 10 * largest(x):
         raise ValueError(
             f"{name}.right_inverse: the matrix is not {word}: its distance from its {word} part "
-            f"is {off:.3g}; take that part first"
+            f"is {off:.3g}; take the {word} part first"
         )
 
 
@@ -143,7 +143,7 @@ def require_rotation(q: Tensor, name: str) -> None:
         )
     q = single(q)
     gap = float(torch.linalg.svdvals(eye_like(q) + q)[..., -1].amin())
-    if gap <= torch.finfo(q.dtype).eps ** 0.5:  # the inverse is wrong by about eps / gap
+    if gap <= torch.finfo(q.dtype).eps ** 0.5:  # the inverse has an error of about eps / gap
         raise ValueError(
             f"{name}.right_inverse: the matrix has an eigenvalue -1 (distance {gap:.3g}), where "
             "the map has no inverse. " + remedy

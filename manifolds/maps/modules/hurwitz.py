@@ -22,9 +22,10 @@ __all__ = ["Hurwitz"]
 class Hurwitz(SetMap):
     """Stable matrices: every eigenvalue has real part below `-margin`.
 
-    `(skew(z) - I) P - margin I` with `P = exp(sym(z))`: n^2 numbers for the n^2 dimensions, one
-    to one and onto. Stable, because `x'Px` falls along `x' = (J - I) P x`. Back: `A X + X A' =
-    -2 I` has one solution, positive definite, and `P = X^-1`, `skew(z) = skew(A X)`.
+    `A - margin I` with `A = (skew(z) - I) P` and `P = exp(sym(z))`: n^2 numbers for the n^2
+    dimensions, one to one and onto. `A` is stable, because `x'Px` falls along `dx/dt = A x`. For
+    the inverse, `A X + X A' = -2 I` has one solution, which is positive definite, and `P = X^-1`,
+    `skew(z) = skew(A X)`.
 
     Args:
         margin: bound on the rate of decay, at least 0.
@@ -49,7 +50,7 @@ class Hurwitz(SetMap):
 
     @property
     def config(self) -> tuple[float]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.margin,)
 
     @in_working_precision
@@ -59,7 +60,7 @@ class Hurwitz(SetMap):
         return (skew(z) - eye) @ spd_exp(z) - self.margin * eye
 
     def project(self, z: Tensor) -> Tensor:
-        """`z`, or `z - t I`, stable by a hundredth of its norm."""
+        """`z`, or `z - t I` such that it is stable by a hundredth of its norm."""
         return stable(z, self.margin)
 
     def right_inverse(self, a: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ class Hurwitz(SetMap):
         if not off <= max(slack(a), torch.finfo(a.dtype).eps ** 0.5):
             raise ValueError(
                 f"Hurwitz.right_inverse: the matrix is so near to unstable ones that in {a.dtype} "
-                f"the map gives it back with a relative error of {off:.2g}; subtract a multiple of "
+                f"the map returns it with a relative error of {off:.2g}; subtract a multiple of "
                 "the identity, or take float64"
             )
         return z

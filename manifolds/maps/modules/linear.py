@@ -46,7 +46,8 @@ class Symmetric(nn.Module):
 class Skew(nn.Module):
     """Skew-symmetric (skew-Hermitian) part `(z - z') / 2`.
 
-    The orthogonal projection: gradient descent on `z` is gradient descent on the skew matrix.
+    This is the orthogonal projection: gradient descent on `z` is gradient descent on the skew
+    matrix.
 
     Example:
         >>> import torch
@@ -92,7 +93,7 @@ class Triangular(SetMap):
 
     @property
     def config(self) -> tuple[bool, int]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.upper, self.diagonal)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class Triangular(SetMap):
 
 
 def _first(z: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """The first coordinate vector along `dim`, with no other dimension."""
+    """The first coordinate vector along `dim`, of size 1 in all other dimensions."""
     dims = {d % z.ndim for d in (dim if isinstance(dim, tuple) else (dim,))}
     first = z.new_zeros([n if d in dims else 1 for d, n in enumerate(z.shape)])
     first[(0,) * z.ndim] = 1
@@ -142,7 +143,7 @@ class UnitNorm(SetMap):
 
     @property
     def config(self) -> int | tuple[int, ...]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return self.dim
 
     def _require_entries(self, x: Tensor) -> None:
@@ -157,7 +158,7 @@ class UnitNorm(SetMap):
     def forward(self, z: Tensor) -> Tensor:
         """`z / ||z||`; raises ValueError if the vectors have no entries."""
         self._require_entries(z)
-        # The value does not depend on the scale, which alone could over- or underflow the norm.
+        # The value does not depend on the scale; without scaling the norm could over- or underflow.
         scale = z.detach().abs().amax(self.dim, keepdim=True)
         zero = scale == 0
         z = z / scale.masked_fill(zero, 1) + zero * _first(z, self.dim)
@@ -207,7 +208,7 @@ class Positive(SetMap):
         return torch.logaddexp(z, torch.zeros_like(z)).clamp_min(torch.finfo(z.dtype).tiny)
 
     def project(self, z: Tensor) -> Tensor:
-        """`z`, with `eps` for what is not positive."""
+        """`z`, with `eps` in place of entries that are not positive."""
         return torch.where(z <= 0, torch.finfo(z.dtype).eps, z)
 
     def right_inverse(self, x: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class _OfRank(SetMap):
 
     @property
     def config(self) -> tuple[int]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.rank,)
 
     def _point(self, z: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ class _OfRank(SetMap):
 class LowRank(_OfRank):
     """`U M V'` with orthonormal `U` (n x r), `V` (p x r) and a full `r x r` matrix `M`.
 
-    A full `M` keeps the Jacobian at the rank of the manifold also where singular values
-    coincide, where a diagonal one loses it. The factors of the parametrization may be any
+    With a full `M` the Jacobian has the rank of the manifold even where singular values coincide;
+    with a diagonal `M` it would lose rank there. The factors of the parametrization may be any
     full-rank matrices; their polar factors are used.
 
     Args:
@@ -92,11 +92,11 @@ class LowRank(_OfRank):
 
 
 class FixedRank(_OfRank):
-    """`U exp(S) V'` with orthonormal `U` (n x r), `V` (p x r) and symmetric `S`: of rank r always.
+    """`U exp(S) V'` with orthonormal `U` (n x r), `V` (p x r) and symmetric `S`; always of rank r.
 
     Every matrix of rank r is `U P V'` with positive definite `P`, and the Jacobian has the rank of
-    the manifold everywhere: a value cannot lose rank, as one of `LowRank` can. The factors of the
-    parametrization may be any full-rank `u`, `v` and any `m`; polar factors and the symmetric
+    the manifold everywhere. A value cannot lose rank, as a value of `LowRank` can. The factors of
+    the parametrization may be any full-rank `u`, `v` and any `m`; polar factors and the symmetric
     part are used.
 
     Args:
@@ -134,7 +134,7 @@ class FixedRank(_OfRank):
 
 
 class PositiveSemidefinite(_OfRank):
-    """`U exp(S) U'` with orthonormal `U` (n x r) and symmetric `S`: semidefinite, of rank r always.
+    """`U exp(S) U'` with orthonormal `U` (n x r) and symmetric `S`; semidefinite, always of rank r.
 
     Args:
         rank: r.
@@ -157,7 +157,7 @@ class PositiveSemidefinite(_OfRank):
         return factor @ adjoint(factor)
 
     def project(self, z: Tensor) -> Tensor:
-        """The largest eigenvalues of `sym(z)`; for one not positive, a hundredth of the first."""
+        """The largest eigenvalues of `sym(z)`; at least a hundredth of the first."""
         return semidefinite(z, self.rank, type(self).__name__)
 
     def right_inverse(self, p: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,7 +174,7 @@ class PositiveSemidefinite(_OfRank):
 
 @in_working_precision
 def _log_diagonal(s: Tensor, size: int, name: str) -> Tensor:
-    """Logarithm of a diagonal matrix of singular values, none of which may vanish."""
+    """Logarithm of a diagonal matrix of singular values; raises if one vanishes."""
     values = s.diagonal(dim1=-2, dim2=-1)
     if not s.is_meta:
         least, most = values[..., -1].real, values[..., 0].real
@@ -214,7 +214,7 @@ class SpectralBound(SetMap):
 
     @property
     def config(self) -> tuple[float, float]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.low, self.high)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class NewtonSchulz(nn.Module):
 
     @property
     def config(self) -> tuple[int]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.steps,)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -102,12 +102,12 @@ class NewtonSchulz(nn.Module):
 
 @in_working_precision
 def _normals(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Normals of the reflections whose product has the columns of `x` up to signs; the signs."""
+    """Normals of reflections whose product has the columns of `x` up to signs, and the signs."""
     if x.is_meta:
         return torch.empty_like(x), x.new_empty((*x.shape[:-2], x.shape[-1]))
     packed, tau = torch.geqrf(x)
     diagonal = packed.diagonal(dim1=-2, dim2=-1)
-    # LAPACK writes the identity as tau = 0; here e_k reflects, which the sign undoes.
+    # LAPACK writes the identity as tau = 0. Here the normal e_k reflects, and the sign undoes it.
     signs = torch.where(tau == 0, -diagonal, diagonal).sign()
     return packed.tril(-1) + torch.eye(*x.shape[-2:], dtype=x.dtype, device=x.device), signs
 
@@ -115,7 +115,7 @@ def _normals(x: Tensor) -> tuple[Tensor, Tensor]:
 class Householder(nn.Module):
     """Orthonormal columns as a product of Householder reflections, immune to weight decay.
 
-    The signs of the columns are fixed by the right inverse and kept in a buffer.
+    The right inverse sets the signs of the columns; a buffer keeps them.
 
     Example:
         >>> import torch

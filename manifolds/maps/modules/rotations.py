@@ -23,8 +23,8 @@ __all__ = ["CayleyMap", "MatrixExponential"]
 class CayleyMap(nn.Module):
     """Skew to orthogonal by the Cayley transform; chain it after `Skew`.
 
-    Reaches every rotation without eigenvalue -1. `tm.constrain` has no such gap: there the
-    base point moves.
+    The map reaches every rotation without eigenvalue -1. `tm.constrain` has no such gap, because
+    its base point moves.
 
     Example:
         >>> import torch
@@ -49,8 +49,8 @@ class CayleyMap(nn.Module):
                 matrix of determinant -1 does).
         """
         require_rotation(q, "CayleyMap")
-        # Near -1 the solve needs the digits, and rounding that has left the group is turned there
-        # into an angle.
+        # Near -1 the solve needs more digits, and it would turn rounding errors off the group into
+        # angles.
         return inverse_cayley(newton_schulz_step(wide(q))).to(q.dtype)
 
 
@@ -58,8 +58,8 @@ class MatrixExponential(nn.Module):
     """Matrix exponential: after `Skew` a rotation, after `Symmetric` a positive definite matrix.
 
     Args:
-        skew: promise that the argument is skew, as after `Skew`: fewer products, and
-            orthogonal to working precision at any norm. See `expm_skew`.
+        skew: promise that the argument is skew, as after `Skew`. The map then takes fewer products,
+            and is orthogonal to working precision at any norm; see `expm_skew`.
 
     Example:
         >>> import torch
@@ -77,7 +77,7 @@ class MatrixExponential(nn.Module):
 
     @property
     def config(self) -> tuple[bool]:
-        """What must agree for two of these maps to be evaluated together."""
+        """The settings; maps with equal settings can be evaluated together."""
         return (self.skew,)
 
     def forward(self, a: Tensor) -> Tensor:
@@ -100,8 +100,8 @@ class MatrixExponential(nn.Module):
 
 def _log_rotation(q: Tensor, name: str) -> Tensor:
     require_rotation(q, name)
-    # Near -1 a solve needs the digits, and rounding that has left the group is turned there into
-    # an angle.
+    # Near -1 a solve needs more digits, and it would turn rounding errors off the group into
+    # angles.
     return log_orthogonal(newton_schulz_step(wide(q))).to(q.dtype)
 
 

@@ -1,4 +1,4 @@
-"""What a set of matrices offers beside the map onto it, where it is no manifold of this library."""
+"""Projections, residuals and random elements of sets that are not manifolds of this library."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 
 
 class SetMap(nn.Module):
-    """A map onto a set that is no `Manifold`, and what a manifold would offer of its points.
+    """A map onto a set that is not a `Manifold`, with methods that a manifold would have.
 
-    `project` brings a weight to where the right inverse takes it: `maps.Hurwitz().project(z)`.
+    `project` takes a weight to a value that the right inverse accepts: `maps.Hurwitz().project(z)`.
     """
 
-    # Of one point, counted from the end; none if each entry is one.
+    # The dimensions of one point, counted from the end; empty if each entry is a point.
     event: tuple[int, ...] = (-2, -1)
 
     def project(self, z: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class SetMap(nn.Module):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """A point made of a normal matrix of variance `1 / shape[-1]`."""
+        """The projection of a normal matrix of variance `1 / shape[-1]`."""
         z = torch.randn(*shape, generator=generator, dtype=dtype, device=device)
         return self._point(z / max(1, *shape[-1:]) ** 0.5)
 
@@ -63,20 +63,20 @@ def _norm(z: Tensor, dim: tuple[int, ...]) -> Tensor:
     return torch.linalg.vector_norm(z, dim=dim) if dim else z.abs()
 
 
-# Where the set is open, what is not in it is brought inside by a hundredth of its norm: nearer to
-# the boundary the right inverse has fewer digits.
+# A matrix outside an open set is moved inside by a hundredth of its norm: nearer to the boundary
+# the right inverse has fewer correct digits.
 _INSIDE = 0.01
 
 
 def _lift(s: Tensor, n: int) -> Tensor:
-    """`s`, falling, with its entries that are not positive but for rounding lifted."""
+    """`s`, in descending order, with entries lifted that are not positive beyond rounding."""
     top = torch.where(s[..., :1] > 0, s[..., :1], 1.0)
     lifted = torch.where(s > 10 * n * torch.finfo(s.dtype).eps * top, s, _INSIDE * top)
     return torch.where(torch.isnan(s), s, lifted)
 
 
 def _check(z: Tensor, name: str, rank: int | None = None) -> None:
-    """Refuse integers, what is no square matrix, or, given a rank, one with a shorter side."""
+    """Refuse integers, matrices that are not square, or those with a side below a given rank."""
     if not (z.is_floating_point() or z.is_complex()):
         raise TypeError(f"{name}.project: expected a floating point tensor, got {z.dtype}")
     if rank is not None and z.ndim >= 2 and min(z.shape[-2:]) >= rank:
@@ -90,8 +90,8 @@ def _check(z: Tensor, name: str, rank: int | None = None) -> None:
 def _oriented(z: Tensor, name: str, *, turned: bool) -> Tensor:
     """`z` with positive determinant.
 
-    Where the orientation is wrong, the least singular value goes through zero: just, or (`turned`)
-    to its own negative.
+    If it is negative, the least singular value changes its sign: it becomes its own negative
+    (`turned`), or only just passes zero.
     """
     _check(z, name)
     if z.is_complex():
@@ -101,21 +101,21 @@ def _oriented(z: Tensor, name: str, *, turned: bool) -> Tensor:
     wrong = (determinant_sign(u) * determinant_sign(vh) < 0)[..., None]
     beyond = lifted[..., -1:] if turned else _INSIDE * lifted[..., :1]
     lifted[..., -1:] = torch.where(wrong, -beyond, lifted[..., -1:])
-    # Adding the change leaves a matrix that needs none exactly as it is.
+    # The change is added, so a matrix that needs no change stays exactly as it is.
     return z + (u * (lifted - s).unsqueeze(-2)) @ vh
 
 
 @in_working_precision
 def positive_determinant(z: Tensor) -> Tensor:
-    """`z`, with its least singular value gone through zero where the determinant is negative."""
+    """`z`; if its determinant is not positive, the least singular value passes zero."""
     return _oriented(z, "PositiveDeterminant", turned=False)
 
 
 @in_working_precision
 def unit_determinant(z: Tensor) -> Tensor:
-    """`z`, its least singular value turned where needed, over the n-th root of its determinant."""
+    """`z` over the n-th root of its determinant, which is first made positive if needed."""
     x = _oriented(z, "UnitDeterminant", turned=True)
-    # The value does not depend on the scale, of which a root may under- or overflow.
+    # The value does not depend on the scale; without scaling a root could under- or overflow.
     size = x.detach().abs().amax((-2, -1), keepdim=True) if x.numel() else x.sum()
     x = torch.where((size > 0) & ((size < 1e-15) | (size > 1e15)), x / size, x)
     logarithm = torch.linalg.slogdet(x).logabsdet / max(x.shape[-1], 1)

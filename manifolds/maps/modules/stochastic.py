@@ -53,7 +53,7 @@ class DoublyStochastic(nn.Module):
         sums = torch.cat([single(x).sum(-1), single(x).sum(-2)], -1)
         if not (off := largest(sums - 1)) <= slack(x):
             raise ValueError(
-                f"{name}.right_inverse: rows and columns must add to one, they are off by "
+                f"{name}.right_inverse: rows and columns must add to one, their sums differ by "
                 f"{off:.2g}; take torchmanifold.DoublyStochastic().project(x)"
             )
         return x.log()
