@@ -1,4 +1,4 @@
-"""The interface of a manifold, and what follows from it."""
+"""The interface of a manifold, and the parts that manifolds share."""
 
 from torchmanifold.manifolds.geometry.affine_invariant import AFFINE_INVARIANT
 from torchmanifold.manifolds.geometry.bures_wasserstein import BURES_WASSERSTEIN

@@ -1,6 +1,6 @@
 """The rows of the Bures-Wasserstein metric of positive definite matrices.
 
-It is the quotient of the square factors `L` of `x = L L'` by rotations.
+The metric is that of the quotient of the square factors `L` of `x = L L'` by rotations.
 
 Source: Bhatia, Jain & Lim, Expositiones Mathematicae 37, 2019.
 """
@@ -35,12 +35,12 @@ def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    # That of f(L L') along the horizontal lift S L of v, of which vertical parts fall away.
+    # The Hessian of f(L L') along the horizontal lift S L of v, without its vertical part.
     return 4 * sym((sym(ehess) + sym(egrad) @ maps.solve_lyapunov(x, v)) @ x)
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # (I + S) x (I + S), through a factor: x + v + S x S could round to an indefinite matrix.
+    # (I + S) x (I + S) by a factor, because x + v + S x S could round to an indefinite matrix.
     factor = cholesky(x)
     moved = factor + maps.solve_lyapunov(x, v) @ factor
     return sym(moved @ moved.mH)
@@ -55,7 +55,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    # min over rotations Q of ||L - N Q||_F: without the cancellation of the trace formula.
+    # min over rotations Q of ||L - N Q||_F, which has no cancellation as the trace formula has.
     left, right = cholesky(x), cholesky(y)
     return frobenius(left - right @ maps.polar(right.mH @ left))
 

@@ -1,4 +1,4 @@
-"""Differences and derivatives of points that may be made of several tensors."""
+"""Differences and derivatives of points that may consist of several tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def size(u: Point) -> float:
 
 
 def gap(a: Point, b: Point) -> float:
-    """`||a - b|| / (1 + ||b||)`; infinite where shapes differ, NaN where `a` or `b` is."""
+    """`||a - b|| / (1 + ||b||)`; infinite if the shapes differ, NaN if `a` or `b` has a NaN."""
     if [t.shape for t in leaves(a)] != [t.shape for t in leaves(b)]:
         return math.inf
     return size(mapped(torch.sub, a, b)) / (1 + size(b))
@@ -57,7 +57,7 @@ def cubic(target: Point) -> Callable[[Point], Tensor]:
 
 
 def euclidean_gradient(f: Callable[[Point], Tensor], x: Point) -> Point:
-    """The gradient of `f` over the embedding space, differentiable where `x` is."""
+    """The gradient of `f` in the embedding space, differentiable if `x` requires a gradient."""
     with torch.enable_grad():
         free = mapped(lambda p: p if p.requires_grad else p.detach().requires_grad_(), x)
         again = any(part.requires_grad for part in leaves(x))

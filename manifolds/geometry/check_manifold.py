@@ -1,4 +1,4 @@
-"""check_manifold: everything that a manifold promises, tried on it."""
+"""check_manifold: all invariants, tried on one manifold."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["ManifoldCheck", "check_manifold"]
 
 @dataclass(frozen=True)
 class ManifoldCheck:
-    """The verdict of `check_manifold`; true where all invariants hold.
+    """The verdict of `check_manifold`; true if all invariants hold.
 
     Args:
-        manifold: what was checked.
-        errors: for each invariant its error, in units of what rounding allows; None where the
-            manifold does not offer what the invariant is about.
+        manifold: the manifold.
+        errors: the error of each invariant, in units of the tolerance; None if the invariant is
+            about a method that the manifold does not have.
     """
 
     manifold: Manifold
@@ -56,20 +56,21 @@ def check_manifold(
 ) -> ManifoldCheck:
     """Try every invariant of a manifold, with its metric and its retraction, at random points.
 
-    Among the invariants: residuals of points, projections and retractions; tangent projections are
-    orthogonal; the tangent space has `dim` dimensions; gradients represent differentials and
-    `B B* = g^-1`; the logarithm inverts the exponential; Hessians are second derivatives;
-    retractions have their stated order and two derivatives; one point broadcasts against many.
+    Some of the invariants: points, projections and retractions have small residuals; tangent
+    projections are orthogonal; the tangent space has `dim` dimensions; gradients represent
+    differentials, and `B B* = g^-1`; the logarithm inverts the exponential; Hessians are second
+    derivatives; retractions have their stated order and two derivatives; one point broadcasts
+    against many.
 
     Args:
-        manifold: one of this library, or your own.
+        manifold: a manifold of this library, or your own.
         shape: of one point; a tuple or dict of shapes for a product. Small shapes are enough.
-        dtype: float64 if not given, and complex128 where points are always complex.
+        dtype: float64 if not given, and complex128 if points are always complex.
         generator: for the random points; seed 0 if not given.
-        reads: leave out invariants that depend on other choices than these.
+        reads: try only invariants that depend on no other choices than these.
 
     Returns:
-        A verdict that is true where all invariants hold; printed, it is a table.
+        A verdict that is true if all invariants hold; it prints as a table.
 
     Raises:
         ValueError: if no point of the manifold has that shape.

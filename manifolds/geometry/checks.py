@@ -1,7 +1,7 @@
-"""Numerical checks that return a verdict: is this a gradient, a Hessian, a retraction?
+"""Numerical checks of gradients, Hessians and retractions, which return a verdict.
 
-Each compares a function along a curve with its Taylor polynomial. The error of a right one falls
-like a known power of the step, a straight line of known slope in a log-log plot.
+Each check compares a function along a curve with its Taylor polynomial. If the derivative is right,
+the error falls like a known power of the step: a straight line of known slope in a log-log plot.
 
 Source: Boumal, An Introduction to Optimization on Smooth Manifolds, Cambridge 2023, sections 4.8
 and 6.8.
@@ -27,7 +27,7 @@ __all__ = ["SlopeCheck", "check_gradient", "check_hessian", "check_retraction"]
 _STEPS = torch.logspace(-6, 0, 49, dtype=torch.float64)
 
 
-_WINDOW = 9  # points: more than one decade
+_WINDOW = 9  # points in a window, which spans more than one decade
 
 
 _TOLERANCE = 0.1
@@ -35,14 +35,15 @@ _TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class SlopeCheck:
-    """The verdict of a check; true where it passed.
+    """The verdict of a check; true if it passed.
 
     Args:
-        what: what was checked.
+        what: a description of the check.
         steps: step sizes `t`.
-        errors: the error of the Taylor polynomial at each.
+        errors: the error of the Taylor polynomial at each step.
         expected: the least slope that passes, up to 0.1.
-        slope: the slope over the steps where it is steadiest; infinite if the errors are rounding.
+        slope: the slope over the steps where it is steadiest; infinite if all errors are of
+            rounding size.
     """
 
     what: str
@@ -75,8 +76,8 @@ def _verdict(
 ) -> SlopeCheck:
     errors = torch.stack([error(t).detach() for t in _STEPS])
     noise = 100 * torch.finfo(torch.float64).eps * size
-    # Below the noise the error is flat, above t = 1 it may be anything: the slope is that of the
-    # straightest stretch between.
+    # For small t rounding makes the error flat, and above t = 1 it is arbitrary. The slope is that
+    # of the straightest stretch between.
     slope, spread = math.inf, math.inf
     logs, log_steps = errors.log10(), _STEPS.log10()
     for start in range(len(_STEPS) - _WINDOW + 1):
@@ -114,12 +115,12 @@ def check_retraction(
 ) -> SlopeCheck:
     """Check the order of a manifold's retraction against its exponential.
 
-    `||R_x(t u) - exp_x(t u)||` falls like `t^(order + 1)`; without a closed-form exponential,
-    `||R_x(t u) - x - t u||` like `t^2`.
+    `||R_x(t u) - exp_x(t u)||` falls like `t^(order + 1)`. If there is no closed-form exponential,
+    `||R_x(t u) - x - t u||` must fall like `t^2`.
 
     Args:
         manifold: the manifold, with the metric and retraction to be checked.
-        x: a point; computed with in float64.
+        x: a point; it is converted to float64.
         generator: for the random direction `u`.
 
     Example:
@@ -154,7 +155,7 @@ def check_gradient(
     Args:
         fun: from a point to a number.
         manifold: the manifold.
-        x: a point, of a product a tuple or dict; computed with in float64.
+        x: a point, for a product a tuple or dict; it is converted to float64.
         gradient: a Riemannian gradient at `x`; by default the manifold's, from autograd.
         generator: for the random direction `u`.
 
@@ -188,11 +189,11 @@ def check_hessian(
     Args:
         fun: from a point to a number.
         manifold: a manifold with a Hessian and a retraction of second order.
-        x: a point, of a product a tuple or dict; computed with in float64.
+        x: a point, for a product a tuple or dict; it is converted to float64.
         generator: for the random direction `u`.
 
     Raises:
-        ValueError: for a retraction of first order, which shows nothing.
+        ValueError: for a retraction of first order, with which the check would be meaningless.
 
     Example:
         >>> import torch, torchmanifold as tm

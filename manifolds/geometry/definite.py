@@ -1,4 +1,4 @@
-"""What the manifolds of positive definite matrices share."""
+"""The parts that manifolds of positive definite matrices share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 def quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """The row of `Quadratic`."""
-    # (x + (I + v x^-1) x (I + v x^-1)') / 2: positive for every v.
+    # (x + (I + v x^-1) x (I + v x^-1)') / 2, which is positive definite for every v.
     half = torch.linalg.solve_triangular(cholesky(x), v, upper=False)
     return sym(x + v + half.mH @ half / 2)
 
@@ -42,8 +42,8 @@ def quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def lifted(z: Tensor, eps: float) -> Tensor:
     """Symmetric part of `z` with its eigenvalues lifted to `10 n eps` of the largest.
 
-    The floor is `eps` where no eigenvalue is positive, and at least the square root of the least
-    normal number, whose square can be inverted. The matrix is NaN where `z` has one. The derivative
+    The floor is `eps` if no eigenvalue is positive. It is at least the square root of the least
+    normal number, whose square can be inverted. The matrix is NaN if `z` has a NaN. The derivative
     is finite at equal eigenvalues too.
     """
     s = sym(torch.nan_to_num(z))
@@ -64,7 +64,7 @@ def lifted(z: Tensor, eps: float) -> Tensor:
     with torch.no_grad():
         values, vectors = torch.linalg.eigh(s)
         up = torch.maximum(values, floor(values))
-        # What needs no lift stays exactly as it is.
+        # A matrix that needs no lift stays exactly as it is.
         low = (up > values).any(-1)[..., None, None]
         exact = torch.where(low, sym((vectors * up[..., None, :]) @ vectors.mH), s)
         exact = torch.where(torch.isfinite(z).all(-1).all(-1)[..., None, None], exact, torch.nan)
@@ -78,12 +78,12 @@ _INSIDE = -0.9
 
 
 def longest_step(x: Tensor) -> float:
-    """The norm of a step that changes the condition of a matrix by no more than rounding allows."""
+    """The norm of a step after which the dtype can still hold the condition of the matrix."""
     return -math.log(max(x.shape[-1], 1) * torch.finfo(x.dtype).eps) / 2
 
 
 def kept_definite(y: Tensor) -> Tensor:
-    """`y`, with `10 n eps tr(y)` added to its diagonal where rounding has made it indefinite."""
+    """`y`, with `10 n eps tr(y)` added to its diagonal if rounding has made it indefinite."""
     lost = torch.linalg.cholesky_ex(y.detach()).info != 0
     if reads_values(y) and everywhere(~lost):
         return y
@@ -92,23 +92,23 @@ def kept_definite(y: Tensor) -> Tensor:
 
 
 def short_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    """The exponential as a retraction: of a step no longer than `longest_step`.
+    """The exponential as a retraction, of a step of at most the length `longest_step`.
 
-    A longer one is shortened to that length, on the device: its end would have a condition that
-    no matrix of the dtype can hold.
+    A longer step is shortened to that length, on the device: the condition of its end would be
+    larger than the dtype can hold.
     """
     return kept_definite(M.exp(x, within(M, x, v, longest_step(x))))
 
 
 def within(M: Manifold, x: Tensor, v: Tensor, longest: float) -> Tensor:
-    """`v`, shortened on the device to the norm `longest` in the metric where it is longer."""
+    """`v`, shortened on the device to the norm `longest` in the metric if it is longer."""
     if reads_values(v) and everywhere(M.norm(x, v.detach()) <= longest):
         return v
-    # Of what is divided by its largest entry the square does not overflow.
+    # Division by the largest entry keeps the square from overflowing.
     size = v.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
     unit = v / size
     length = M.norm(x, unit)[..., None, None]
-    far = ~(length <= longest / size)  # also what is not finite, and becomes NaN
+    far = ~(length <= longest / size)  # also steps that are not finite, which become NaN
     return torch.where(far, unit * (longest / torch.where(far, length, 1.0)), v)
 
 
@@ -116,7 +116,7 @@ def bures_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """The Bures-Wasserstein exponential as a retraction, within its domain.
 
     `(I + S) x (I + S)` is a geodesic as long as `I + S` is positive definite. A longer step is
-    shortened, on the device, to where the least eigenvalue of `S` is -0.9.
+    shortened, on the device, so that the least eigenvalue of `S` is -0.9.
     """
     s = maps.solve_lyapunov(x, v)
     least = eigh(sym(s.detach()))[0][..., 0]

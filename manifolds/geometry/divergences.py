@@ -1,4 +1,4 @@
-"""Distances of positive definite matrices that no Riemannian metric has."""
+"""Distances of positive definite matrices that do not come from a Riemannian metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["stein_divergence", "thompson_distance"]
 
 
 def _changes(x: Tensor, y: Tensor) -> Tensor:
-    """The eigenvalues of `x^-1 y`, less 1: digits of close matrices are not lost."""
+    """The eigenvalues of `x^-1 y - I`, which keep their digits if the matrices are close."""
     return torch.linalg.eigvalsh(whiten(cholesky(x), y - x))
 
 
@@ -19,8 +19,8 @@ def _changes(x: Tensor, y: Tensor) -> Tensor:
 def stein_divergence(x: Tensor, y: Tensor) -> Tensor:
     """The S-divergence `log det((x + y) / 2) - log det(x y) / 2`, `(*batch,)`.
 
-    Its square root is a distance, which a congruence `a x a'` of both does not change. It costs one
-    Cholesky factor and the eigenvalues of one matrix.
+    Its square root is a distance, which does not change under a congruence `a x a'` of both
+    matrices. It costs one Cholesky factor and the eigenvalues of one matrix.
 
     Args:
         x: `(*batch, n, n)`, symmetric (Hermitian) positive definite.
@@ -33,7 +33,7 @@ def stein_divergence(x: Tensor, y: Tensor) -> Tensor:
 
     Source: Sra, Positive definite matrices and the S-divergence, Proc. AMS 144, 2016.
     """
-    # With l = 1 + m: log((1 + l) / 2) - log(l) / 2 = log1p(m^2 / (4 l)) / 2, without a difference.
+    # With l = 1 + m: log((1 + l) / 2) - log(l) / 2 = log1p(m^2 / (4 l)) / 2 has no cancellation.
     m = _changes(x, y)
     return (m * m / (4 * (1 + m))).log1p().sum(-1) / 2
 
@@ -42,8 +42,8 @@ def stein_divergence(x: Tensor, y: Tensor) -> Tensor:
 def thompson_distance(x: Tensor, y: Tensor) -> Tensor:
     """Thompson's part metric, the spectral norm of `log(x^(-1/2) y x^(-1/2))`, `(*batch,)`.
 
-    It is the distance of a Finsler metric on the cone, complete, and not changed by a congruence
-    `a x a'` of both or by inversion.
+    It is the distance of a complete Finsler metric on the cone. It does not change under a
+    congruence `a x a'` of both matrices, or under inversion.
 
     Args:
         x: `(*batch, n, n)`, symmetric (Hermitian) positive definite.

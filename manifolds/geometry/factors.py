@@ -1,4 +1,4 @@
-"""What the manifolds of factors `Y` share whose points are `Y Y'`, whatever orthogonal `Y Q`.
+"""The parts that manifolds of factors `Y` share; `Y` and `Y Q` stand for the same matrix `Y Y'`.
 
 Source: Massart & Absil, Quotient geometry with simple geodesics for the manifold of fixed-rank
 positive-semidefinite matrices, SIAM J. Matrix Anal. Appl. 41, 2020.
@@ -15,9 +15,9 @@ __all__ = ["aligned", "horizontal", "refuse_wide"]
 
 
 def horizontal(y: Tensor, z: Tensor) -> Tensor:
-    """`z` without its part `Y W`, `W` skew, that turns the columns: `Y'z` becomes symmetric."""
+    """`z` without `Y W`, `W` skew, the part that rotates the columns: `Y'z` becomes symmetric."""
     gram = y.mH @ y
-    for _ in range(2):  # the second removes what the condition of the Gram matrix has left
+    for _ in range(2):  # the second removes the error of an ill-conditioned Gram matrix
         z = z - y @ skew(maps.solve_lyapunov(gram, 2 * skew(y.mH @ z)))
     return z
 
@@ -28,7 +28,7 @@ def aligned(y: Tensor, z: Tensor) -> Tensor:
 
 
 def refuse_wide(name: str, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError for what is no factor of a rank below its number of rows."""
+    """Raise a ValueError for a shape with more columns than rows."""
     if len(shape) < 2 or not 1 <= shape[-1] <= shape[-2]:
         raise ValueError(
             f"{name}: a point is a factor Y of Y Y' with at least as many rows as columns, got the "

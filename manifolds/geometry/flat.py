@@ -1,4 +1,4 @@
-"""The rows that all linear spaces share: geodesics are straight lines."""
+"""The rows that all linear spaces share: their geodesics are straight lines."""
 
 from __future__ import annotations
 

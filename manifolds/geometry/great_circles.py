@@ -1,4 +1,4 @@
-"""Great circles of unit spheres that lie along given dimensions of a tensor.
+"""Great circles of unit spheres whose vectors lie along given dimensions of a tensor.
 
 Source: Absil, Mahony & Sepulchre 2008, examples 5.4.1 and 4.1.1.
 """
@@ -30,7 +30,7 @@ def circle_dot(u: Tensor, v: Tensor, dims: Dims) -> Tensor:
 
 def circle_unit(x: Tensor, dims: Dims) -> Tensor:
     """`x` over its norm along `dims`."""
-    # Dividing by the largest entry first keeps huge and tiny vectors from over- and underflow.
+    # Division by the largest entry keeps huge and tiny vectors from over- and underflow.
     scale = x.detach().abs().amax(dims, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     x = x / scale
     return x / torch.linalg.vector_norm(x, dim=dims, keepdim=True)
@@ -39,7 +39,7 @@ def circle_unit(x: Tensor, dims: Dims) -> Tensor:
 def circle_exp(x: Tensor, v: Tensor, dims: Dims) -> Tensor:
     """The end of the great circle that leaves `x` with velocity `v`."""
     cos, sinc = cos_sinc(circle_dot(v, v, dims))
-    # The last normalization keeps 10^4 steps at rounding; without it the error adds up.
+    # The last normalization keeps the error of 10^4 steps at rounding level; else it would add up.
     return circle_unit(cos * x + sinc * v, dims)
 
 
@@ -58,14 +58,14 @@ def circle_log(x: Tensor, y: Tensor, dims: Dims) -> Tensor:
 
 def circle_angle(x: Tensor, y: Tensor, dims: Dims) -> Tensor:
     """The angle between `x` and `y`, without the dimensions `dims`."""
-    # Accurate for near and for opposite points, where arc cosine and arc sine are not.
+    # Accurate for near and for opposite points, unlike arc cosine and arc sine.
     chord, other = (torch.linalg.vector_norm(z, dim=dims) for z in (x - y, x + y))
     return 2 * torch.atan2(chord, other)
 
 
 def circle_transport(x: Tensor, v: Tensor, w: Tensor, dims: Dims) -> Tensor:
-    """`w`, parallel along the great circle that leaves `x` with velocity `v`."""
-    # The part of w along v turns with the velocity; all else stays.
+    """`w`, transported parallel along the great circle that leaves `x` with velocity `v`."""
+    # The part of w along v turns with the velocity, and the rest stays.
     square = circle_dot(v, v, dims)
     _, sinc = cos_sinc(square)
     # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2

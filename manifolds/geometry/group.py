@@ -33,13 +33,13 @@ from torchmanifold.manifolds.linalg import eye_like, narrow, polish, skew, sym, 
 
 __all__ = ["GROUP_METRIC", "GROUP_RETRACTIONS", "phase_radius"]
 
-ROUNDINGS = 16  # of an angle, by which the logarithm keeps away from a half turn
+ROUNDINGS = 16  # roundings of an angle, within which of a half turn the logarithm is NaN
 
 
-# A group action adds the change to the point and ends in one Newton-Schulz step: without the
-# first its rounding is that of a product, without the second 4000 steps drift to 900 eps. A
-# trivialization makes one step from its base, which its coordinates in the Lie algebra name
-# without a product, and needs no polish.
+# A group action adds the change to the point and ends in one Newton-Schulz step. Without the first
+# its rounding error is that of a product; without the second 4000 steps drift to 900 eps. A
+# trivialization makes one step from its base. Its coordinates are in the Lie algebra, so it needs
+# neither a product to find them nor a polish.
 def _coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return x @ skew(v)
 
@@ -63,7 +63,7 @@ def _between(x: Tensor, y: Tensor) -> Tensor:
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     q = _between(x, y)
-    # At an angle of pi the logarithm is not unique: NaN, not one of them by chance.
+    # At an angle of pi the logarithm is not unique, so it is NaN and not an arbitrary one.
     gap = torch.linalg.svdvals(eye_like(q) + q.detach())[..., -1:].sum(-1)
     cut = gap <= ROUNDINGS * torch.finfo(x.dtype).eps
     v = wide(x) @ maps.log_orthogonal(q)
@@ -71,14 +71,14 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    """The norm of the angles, which are defined at pi too; derivative as of the logarithm."""
+    """The norm of the angles, which exist at pi too; its derivative is that of the logarithm."""
     q = _between(x, y)
     with torch.no_grad():
         cosines, w = torch.linalg.eigh(sym(q))
         sines = torch.linalg.vector_norm(skew(q) @ w, dim=-2)
         angles = torch.linalg.vector_norm(torch.atan2(sines, cosines), dim=-1)
         if not q.is_complex():
-            # The two components of the orthogonal group are not connected.
+            # The two components of the orthogonal group are at an infinite distance.
             angles = torch.where(torch.linalg.det(q) < 0, torch.inf, angles)
     dtype = M.norm(x.detach(), x.detach()).dtype
     if not (torch.is_grad_enabled() and q.requires_grad):
@@ -100,22 +100,22 @@ def _inverse_cayley(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _parallel_transport(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    """`x e^(A/2) (x'w) e^(A/2)` with `A = x'v`: the metric is that of a bi-invariant group."""
+    """`x e^(A/2) (x'w) e^(A/2)` with `A = x'v`: the metric of the group is bi-invariant."""
     half = maps.exp_step(x, x.mH @ v / 2)
     return half @ (x.mH @ w) @ (x.mH @ half)
 
 
 def _rotation_radius(M: Manifold, shape: tuple[int, ...]) -> float:
-    """`sqrt(2) pi`: a rotation of one plane by a half turn."""
+    """`sqrt(2) pi`, the length of a rotation of one plane by a half turn."""
     return math.sqrt(2) * math.pi if shape[-1] > 1 else math.inf
 
 
 def phase_radius(M: Manifold, shape: tuple[int, ...]) -> float:
-    """`pi`: the phase of one vector, by a half turn."""
+    """`pi`, the length of a half turn of the phase of one vector."""
     return math.pi
 
 
-# With the injectivity radius of real groups; that of the unitary group is `phase_radius`.
+# The injectivity radius here is that of real groups; that of the unitary group is `phase_radius`.
 GROUP_METRIC = MetricRule(
     steepest=guarded(square_steepest),
     coordinates=_coordinates,

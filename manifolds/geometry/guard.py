@@ -1,4 +1,4 @@
-"""What every method of a manifold does to its arguments before the mathematics begins."""
+"""The treatment of the arguments of every method: broadcasting and precision."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ def guarded(method: F) -> F:
     """A method `(manifold, x, ...)` whose tensors broadcast, in float32 or a wider dtype.
 
     The batch dimensions of all tensors are broadcast; the dimensions of one point must agree.
-    Arguments that are no tensors are passed on. Half precision and autocast are those of
-    `in_working_precision`.
+    Other arguments are passed on. `in_working_precision` treats half precision and autocast.
     """
     in_precision = in_working_precision(method)
 
     @functools.wraps(method)
     def wrapper(manifold: Any, *points: Any) -> Any:
         first = points[0]
-        # A point of a product is no tensor; its factors have guards of their own.
+        # A point of a product is not a tensor; the factors have their own guards.
         if isinstance(first, Tensor) and any(
             isinstance(p, Tensor) and p.shape != first.shape for p in points[1:]
         ):
@@ -42,7 +41,7 @@ def _broadcast(manifold: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     events = {tuple(p.shape[max(p.ndim - n, 0) :]) for p in points}
     if len(events) > 1:
         raise ValueError(
-            f"{manifold!r}: points and vectors must have one shape but for batch dimensions in "
+            f"{manifold!r}: points and vectors must have one shape, apart from batch dimensions in "
             f"front, got {' and '.join(str(tuple(p.shape)) for p in points)}"
         )
     alike = iter(torch.broadcast_tensors(*points))

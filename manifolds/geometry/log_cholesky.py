@@ -1,7 +1,7 @@
 """The rows of the log-Cholesky metric of positive definite matrices.
 
-It is a flat space: the entries of the Cholesky factor, with the logarithms of its diagonal. There
-is no eigendecomposition, so derivatives are finite at repeated eigenvalues too.
+The space is flat: its coordinates are the entries of the Cholesky factor, with the logarithms of
+the diagonal. There is no eigendecomposition, so derivatives are finite at repeated eigenvalues too.
 
 Source: Lin, Riemannian geometry of symmetric positive definite matrices via Cholesky
 decomposition, SIAM J. Matrix Anal. Appl. 40, 2019, section 3.
@@ -22,13 +22,13 @@ __all__ = ["LOG_CHOLESKY"]
 
 
 def _diagonal(x: Tensor) -> Tensor:
-    """The diagonal as a row, `(*batch, 1, n)`; that of a Hermitian matrix is real."""
+    """The diagonal as a row, `(*batch, 1, n)`; the diagonal of a Hermitian matrix is real."""
     d = x.diagonal(dim1=-2, dim2=-1)
     return (d.real.to(d.dtype) if d.is_complex() else d).unsqueeze(-2)
 
 
 def _with_diagonal(below: Tensor, d: Tensor) -> Tensor:
-    """The part of a matrix strictly below its diagonal, and `d` on it."""
+    """The part of a matrix strictly below its diagonal, with `d` on the diagonal."""
     return below.tril(-1) + torch.diag_embed(d.squeeze(-2))
 
 
@@ -46,7 +46,7 @@ def _from_chart(factor: Tensor, v: Tensor) -> Tensor:
 
 
 def _pull(factor: Tensor, a: Tensor) -> Tensor:
-    """The adjoint of `_from_chart`, of a matrix `a = 2 sym(g) L`."""
+    """The adjoint of `_from_chart` at a gradient `g`, given `a = 2 sym(g) L`."""
     return _with_diagonal(a, _diagonal(a) * _diagonal(factor))
 
 
@@ -54,7 +54,7 @@ def _difference(left: Tensor, right: Tensor) -> Tensor:
     """The chart at the factor `right` minus the chart at `left`."""
     d = _diagonal(left)
     step = (_diagonal(right) - d) / d
-    # log1p keeps the digits of a short step, and the quotient those of a long one downwards.
+    # log1p keeps the digits of a short step, and the quotient keeps those of a long step downwards.
     small = step.abs() < 0.5
     ratio = torch.where(small, 2.0, _diagonal(right) / d)
     return _with_diagonal(

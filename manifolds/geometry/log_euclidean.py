@@ -1,6 +1,6 @@
 """The rows of the log-Euclidean metric of positive definite matrices.
 
-It is a flat space seen through the matrix logarithm.
+The matrix logarithm maps the manifold to a flat space.
 
 Source: Arsigny et al., SIAM J. Matrix Anal. Appl. 29, 2007.
 """
@@ -37,7 +37,7 @@ def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    # The second derivative of f(expm(s)) along d log(v), brought back.
+    # The second derivative of f(expm(s)) along d log(v), mapped back.
     s, g = maps.spd_log(x), sym(egrad)
     second = maps.d_exp(s, sym(ehess)) + maps.d2_exp(s, maps.d_log(x, v), g)
     return maps.d_exp(s, second)

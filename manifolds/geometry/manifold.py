@@ -24,10 +24,10 @@ __all__ = ["Manifold"]
 class Manifold(Tables, Statistics):
     r"""A Riemannian manifold whose points are tensors of shape `(*batch, *event)`.
 
-    A manifold is a frozen, hashable value without tensors and sizes. A concrete one gives
-    `residual`, `project`, `tangent`, `sample`, `check_shape` and `dim`, and two tables:
-    `retractions` and `metrics`, which say as data what it can do. The fields `metric` and
-    `retraction` choose from the tables; everything else on this page follows.
+    A manifold is a frozen, hashable value without tensors and sizes. A concrete manifold defines
+    `residual`, `project`, `tangent`, `sample`, `check_shape` and `dim`, and the two tables
+    `retractions` and `metrics`. The fields `metric` and `retraction` choose from the tables, and
+    all other methods follow.
 
     All methods broadcast the batch dimensions of their arguments.
     """
@@ -43,7 +43,7 @@ class Manifold(Tables, Statistics):
     @property
     @abstractmethod
     def event_ndim(self) -> int:
-        """Number of trailing dimensions that one point has; the others are a batch."""
+        """Number of trailing dimensions that belong to one point; the others are a batch."""
 
     # -- required ----------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ class Manifold(Tables, Statistics):
 
     @abstractmethod
     def sample(self, z: Tensor) -> Tensor:
-        """The point that a standard normal `z` gives; uniform on compact manifolds."""
+        """The point that belongs to a standard normal `z`; uniform on compact manifolds."""
 
     @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:
@@ -77,7 +77,7 @@ class Manifold(Tables, Statistics):
 
         Args:
             shape: of a point.
-            dtype: of its entries; real if not given, except where points are always complex.
+            dtype: of its entries; real if not given, unless points are always complex.
 
         Raises:
             ValueError: if no point has that shape.
@@ -87,7 +87,7 @@ class Manifold(Tables, Statistics):
 
     @guarded
     def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        """Inner product of tangent vectors `u` and `v` at `x` in the metric, `(*batch,)`."""
+        """Inner product of the tangent vectors `u` and `v` at `x` in the metric, `(*batch,)`."""
         if self.metric_rule.inner is None:
             return event_sum(u.conj() * v, self.event_ndim)
         return self.metric_rule.inner(self, x, u, v)
@@ -131,7 +131,7 @@ class Manifold(Tables, Statistics):
 
     @guarded
     def weingarten(self, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        """The Weingarten map of a submanifold along `v`, of the normal vector `w`: tangent.
+        """The Weingarten map of a submanifold along `v`, applied to a normal vector `w`: tangent.
 
         `W(v, w) = P (D P)[v] w`, with `P` the orthogonal projection to the tangent space and
         `(D P)[v]` its derivative along `v`.
@@ -144,8 +144,8 @@ class Manifold(Tables, Statistics):
     def coordinates(self, x: Tensor, v: Tensor) -> Tensor:
         """`B_x v`: the tangent vector at `x` with free coordinates `v`, any tensor of its shape.
 
-        `B_x` is linear, onto the tangent space, and `B_x B_x*` is the inverse of the metric, so
-        that gradient descent on `v` at 0 is Riemannian gradient descent at `x`.
+        `B_x` is linear and onto the tangent space. `B_x B_x*` is the inverse of the metric, so
+        gradient descent on `v` at 0 is Riemannian gradient descent at `x`.
         """
         if self.metric_rule.coordinates is None:
             return self.tangent(x, v)
@@ -205,8 +205,8 @@ class Manifold(Tables, Statistics):
     def carry(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         """Carry the tangent vector `w` from `x` to the point `y`: linear, and tangent there.
 
-        The projection to the tangent space at `y` on embedded manifolds with the Euclidean
-        metric. Where the size of a vector depends on the point, its coordinates are kept.
+        On embedded manifolds with the Euclidean metric it is the projection to the tangent space at
+        `y`. If the length of a vector depends on the point, its coordinates are kept instead.
         """
         if self.metric_rule.carry is None:
             return self.tangent(y, w)
@@ -222,7 +222,7 @@ class Manifold(Tables, Statistics):
 
     @guarded
     def parallel_transport(self, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        """Move `w` from `x` to `exp(x, v)`, parallel along that geodesic: an isometry."""
+        """Transport `w` from `x` to `exp(x, v)`, parallel along the geodesic: an isometry."""
         if self.metric_rule.parallel_transport is None:
             self.lacks("parallel transport")
         return self.metric_rule.parallel_transport(self, x, v, w)
@@ -231,7 +231,7 @@ class Manifold(Tables, Statistics):
         """The length below which every geodesic is the shortest between its ends.
 
         Args:
-            shape: of one point; the radius of some manifolds depends on it.
+            shape: of one point, on which the radius of some manifolds depends.
         """
         if self.metric_rule.injectivity_radius is None:
             self.lacks("injectivity radius")
@@ -278,7 +278,7 @@ class Manifold(Tables, Statistics):
         """Refuse a dtype that no point has.
 
         Raises:
-            TypeError: for integers, and for complex or real numbers where there are none.
+            TypeError: for integers, and for complex or real numbers if points have no such entries.
         """
         if dtype is None:
             return

@@ -1,4 +1,4 @@
-"""Metrics as values, and the rows of the tables that manifolds keep of them."""
+"""Metrics as values, and their rows in the tables of manifolds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class EuclideanCholesky(Metric):
-    """The Frobenius inner product of `D^-1 L` for correlations `L L'`, `D` the diagonal of `L`."""
+    """The Frobenius inner product of `D^-1 L` for correlations `L L'`, with `D = diag(L)`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class AffineInvariant(Metric):
 
 @dataclass(frozen=True)
 class Fisher(Metric):
-    """`sum u v / x` on positive numbers whose sums are given: the Fisher information metric."""
+    """`sum u v / x` on positive numbers with given sums: the Fisher information metric."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LogEuclidean(Metric):
 
 @dataclass(frozen=True)
 class BuresWasserstein(Metric):
-    """`tr(L u x L v)` with `L x + x L = .` solved for each; the metric of optimal transport."""
+    """`tr(L_u x L_v)`, where `L_u x + x L_u = u`; the metric of optimal transport."""
 
 
 Row2 = Callable[[Any, Tensor, Tensor], Tensor]
@@ -85,28 +85,28 @@ Row4 = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricRule:
-    """How one metric works on one manifold.
+    """One metric on one manifold: the functions that implement it.
 
-    The first five rows and `hessian` that are None are those of a submanifold with the Frobenius
-    inner product: `inner` sums over the entries, all else is the orthogonal projection to the
-    tangent space. The others that are None do not exist in closed form, or are not known.
+    If one of the first five functions or `hessian` is None, it is that of a submanifold with the
+    Frobenius inner product: `inner` sums over the entries, and the others are the orthogonal
+    projection to the tangent space. Any other function that is None has no known closed form.
 
     Args:
         inner: `(manifold, x, u, v) -> (*batch,)`.
         gradient: `(manifold, x, egrad) -> g^-1 egrad`, the Riemannian gradient.
         coordinates: `(manifold, x, v) -> B_x v`, linear, onto the tangent space at `x`, with
-            `B_x B_x* = g^-1`: the coordinates in which gradient descent on `v` is Riemannian
-            gradient descent.
+            `B_x B_x* = g^-1`. In these coordinates gradient descent on `v` is Riemannian gradient
+            descent.
         inverse_coordinates: a right inverse of `coordinates` on the tangent space.
         steepest: `(manifold, x, egrad, dtype) -> tangent`, the steepest direction in the spectral
-            norm; the polar factor of the gradient if not given.
+            norm; by default the polar factor of the gradient.
         carry: `(manifold, x, y, w) -> w'`, linear, from the tangent space at `x` to that at `y`.
         weingarten: `(manifold, x, v, w) -> tangent`, the Weingarten map of the normal vector `w`
             along `v`, for the metric of a submanifold; the Hessian follows.
         hessian: `(manifold, x, egrad, ehess, v) -> tangent`, for any other metric.
-        exp: `(manifold, x, v) -> y`, the geodesic, where it is exact.
-        log: `(manifold, x, y) -> v`, its inverse, where it is exact.
-        dist: `(manifold, x, y) -> (*batch,)`; the norm of the logarithm if not given.
+        exp: `(manifold, x, v) -> y`, the geodesic, if it is exact.
+        log: `(manifold, x, y) -> v`, its inverse, if it is exact.
+        dist: `(manifold, x, y) -> (*batch,)`; by default the norm of the logarithm.
         parallel_transport: `(manifold, x, v, w) -> w'`, parallel along the geodesic of `v`.
         injectivity_radius: `(manifold, shape) -> float`.
     """
@@ -127,12 +127,12 @@ class MetricRule:
 
     @property
     def embedded(self) -> bool:
-        """Are gradient and transport both the orthogonal projection, and so made in one?"""
+        """Whether gradient and transport are both the orthogonal projection, made by one call."""
         return self.gradient is None and self.carry is None
 
 
 def keep_coordinates(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """Carry `w` from `x` to `y` by its coordinates, which is an isometry of the metric."""
-    # A projection would leave `w` as it is. Where `x` has shrunk, the same matrix is longer, and
-    # momentum would grow without bound.
+    # A projection would leave `w` as it is. If the point has shrunk, the same matrix is longer in
+    # the metric, and momentum would grow without bound.
     return M.coordinates(y, M.inverse_coordinates(x, w))

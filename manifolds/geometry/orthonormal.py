@@ -30,7 +30,7 @@ def weingarten(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
 
 @in_working_precision
 def nearest_orthonormal(z: Tensor) -> Tensor:
-    """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
+    """The polar factor of `z`: the nearest point, or one of several if `z` is rank deficient."""
     return maps.polar(z)
 
 
@@ -45,7 +45,7 @@ def qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 
 def newton_schulz_residual(M: Manifold, shape: tuple[int, ...]) -> float:
-    """The residual that the row of `NewtonSchulz` states: of a step from where such a step ends."""
+    """The residual that the row of `NewtonSchulz` states, after any number of steps."""
     assert isinstance(M.retraction, NewtonSchulz)
     return (0.065, 0.0017, 2e-6)[min(M.retraction.steps, 3) - 1] * shape[-1] ** 0.5
 

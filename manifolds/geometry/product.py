@@ -30,7 +30,7 @@ class ProductRetraction(Retraction):
 
 @dataclass(frozen=True)
 class _Each:
-    """A method of all factors, as a row."""
+    """The same method of all factors, as a row of a table."""
 
     method: str
 
@@ -40,7 +40,7 @@ class _Each:
 
 @dataclass(frozen=True)
 class _Sum:
-    """The sum of a method's numbers over all factors."""
+    """The sum of the results of a method over all factors."""
 
     method: str
 
@@ -62,7 +62,7 @@ _ROWS: dict[str, Callable[..., Any]] = {
     "dist": _dist,
     "injectivity_radius": _radius,
 }
-# A factor's own row may be None and mean its tangent projection.
+# The row of a factor may be None, which means its tangent projection.
 _ALWAYS = {"inner", "gradient", "coordinates", "inverse_coordinates", "carry"}
 
 
@@ -70,16 +70,17 @@ _ALWAYS = {"inner", "gradient", "coordinates", "inverse_coordinates", "carry"}
 class Product(Manifold):
     """The product of manifolds: points are tuples, or dicts, with one tensor for each factor.
 
-    The metric is the sum of the factors' metrics, and the residual the largest of theirs. Every
-    method takes and returns tuples, or dicts, in the place of tensors; factors may be products.
+    The metric is the sum of the factors' metrics, and the residual is the largest of the factors'
+    residuals. Every method takes and returns tuples, or dicts, in place of tensors. Factors may be
+    products.
 
     Args:
         manifolds: the factors of a product of tuples.
         named: the factors of a product of dicts.
 
     Raises:
-        ValueError: without a factor, or with factors of both kinds.
-        TypeError: for a factor that is no manifold.
+        ValueError: without a factor, or with both positional and named factors.
+        TypeError: for a factor that is not a manifold.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -114,19 +115,19 @@ class Product(Manifold):
 
     @property
     def numbers(self) -> Literal["real", "complex", "either"]:  # type: ignore[override]
-        """That which one of the factors insists on."""
+        """The numbers that one of the factors requires, or either."""
         kinds = {factor.numbers for factor in self.manifolds} - {"either"}
         return kinds.pop() if len(kinds) == 1 else "either"
 
     def __repr__(self) -> str:
-        """As it is written."""
+        """The call that makes it."""
         names = [f"{name}=" for name in self.names or ()] or [""] * len(self.manifolds)
         factors = zip(names, self.manifolds, strict=True)
         return f"Product({', '.join(name + repr(factor) for name, factor in factors)})"
 
     @functools.cached_property
     def metrics(self) -> Mapping[type[Metric], MetricRule]:
-        """One row: that of every factor."""
+        """One row, which combines the rows of all factors."""
         rows = {
             f.name: _ROWS.get(f.name, _Each(f.name))
             for f in fields(MetricRule)
@@ -136,7 +137,7 @@ class Product(Manifold):
 
     @functools.cached_property
     def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
-        """One row: that of every factor, of the least order among them."""
+        """One row, which combines the rows of all factors and has the least of their orders."""
         order = min(M.retraction_rule.order[type(M.metric)] for M in self.manifolds)
         inverse = all(M.offers("inverse_retract") for M in self.manifolds)
         row = RetractionRule(
@@ -149,7 +150,7 @@ class Product(Manifold):
 
     @property
     def event_ndim(self) -> Any:
-        """A tuple or dict: that of each factor."""
+        """A tuple or dict with the number of each factor."""
         return self.rebuilt(M.event_ndim for M in self.manifolds)
 
     def rebuilt(self, parts: Any) -> Point:
@@ -165,7 +166,7 @@ class Product(Manifold):
         """One part for each factor.
 
         Raises:
-            ValueError: if there are others.
+            ValueError: if the parts are not one for each factor.
         """
         if self.names is None:
             if isinstance(point, tuple | list) and len(point) == len(self.manifolds):

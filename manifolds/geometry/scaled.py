@@ -17,15 +17,15 @@ __all__ = ["Scaled"]
 class Scaled(View):
     """The points of `manifold` times `scale`: `Scaled(Sphere(), 3.0)` is the sphere of radius 3.
 
-    Lengths are those of the space around it, so distances are `scale` times those of the inner
-    manifold, and the curvature is less by `scale^2`. The residual is that of `x / scale`.
+    Lengths are those of the embedding space, so distances are `scale` times those of the inner
+    manifold, and the curvature is divided by `scale^2`. The residual is that of `x / scale`.
 
-    `Scaled(Stiefel(), (n / p) ** 0.5)` are the matrices that change the root mean square of no
-    input, whatever their width; `Scaled(Stiefel(), g)` is what `torch.nn.init.orthogonal_` with
-    the gain `g` gives.
+    The matrices of `Scaled(Stiefel(), (n / p) ** 0.5)` keep the root mean square of every input,
+    whatever the width. `torch.nn.init.orthogonal_` with the gain `g` gives a point of
+    `Scaled(Stiefel(), g)`.
 
     Args:
-        manifold: the points of size 1.
+        manifold: the inner manifold, with points of size 1.
         scale: a positive number.
 
     Raises:
@@ -43,7 +43,7 @@ class Scaled(View):
     scale: float
 
     def __post_init__(self) -> None:
-        """Refuse scales that are none."""
+        """Refuse a scale that is not a positive number."""
         require_tensors(self)
         scale = self.scale
         if not (isinstance(scale, Real) and math.isfinite(scale) and scale > 0):
@@ -51,7 +51,7 @@ class Scaled(View):
 
     @property
     def event_ndim(self) -> int:
-        """As many as the inner manifold has."""
+        """The number of the inner manifold."""
         return self.manifold.event_ndim
 
     @property
@@ -68,5 +68,5 @@ class Scaled(View):
         return y * self.scale
 
     def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The same."""
+        """The same shape."""
         return shape

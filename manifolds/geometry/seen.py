@@ -1,4 +1,4 @@
-"""Rows of a manifold's tables, seen through a view of its points."""
+"""Rows of a manifold's tables, adapted to a view of its points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["seen_metric", "seen_retraction"]
 
 @dataclass(frozen=True)
 class _Seen:
-    """A tensor-valued row of the inner manifold's table, seen through the view."""
+    """A tensor-valued row of the inner manifold's table, adapted to the view."""
 
     row: Callable[..., Tensor]
 
@@ -28,7 +28,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _SeenInner:
-    """The inner products of the inner points, added up, in units of the view."""
+    """The sum of the inner products of the inner points, in units of the view."""
 
     row: Callable[..., Tensor]
 
@@ -40,7 +40,7 @@ class _SeenInner:
 
 @dataclass(frozen=True)
 class _SeenDist:
-    """The distances of the inner points, as the sides of a box."""
+    """The root of the sum of the squared distances of the inner points."""
 
     row: Callable[..., Tensor]
 
@@ -51,7 +51,7 @@ class _SeenDist:
 
 @dataclass(frozen=True)
 class _SeenRadius:
-    """The injectivity radius of a product of equal manifolds is that of one."""
+    """The injectivity radius of a product of equal manifolds, which is that of one of them."""
 
     row: Callable[..., float]
 
@@ -61,7 +61,7 @@ class _SeenRadius:
 
 @dataclass(frozen=True)
 class _SeenResidual:
-    """The worst residual is that of one inner point."""
+    """The largest residual, which is that of one inner point."""
 
     row: Callable[..., float]
 
@@ -83,14 +83,14 @@ _SEEN: dict[str, Callable[[Any], Any]] = {
 
 
 def seen_metric(rule: MetricRule) -> MetricRule:
-    """The row of a metric, seen through a view."""
+    """The row of a metric, adapted to a view."""
     rows = {f.name: getattr(rule, f.name) for f in fields(rule)}
     seen = {name: row and _SEEN.get(name, _Seen)(row) for name, row in rows.items()}
     return MetricRule(**{**seen, "steepest": _seen_steepest})
 
 
 def seen_retraction(rule: RetractionRule) -> RetractionRule:
-    """The row of a retraction, seen through a view."""
+    """The row of a retraction, adapted to a view."""
     return RetractionRule(
         _Seen(rule.retract),
         rule.order,

@@ -21,12 +21,12 @@ def require_square(name: str, shape: tuple[int, ...], otherwise: str = "") -> No
 
 
 def is_complex(dtype: torch.dtype | None) -> bool:
-    """Whether numbers of that dtype have two real parts; real numbers are the default."""
+    """Whether the dtype is complex; None stands for real numbers."""
     return dtype is not None and dtype.is_complex
 
 
 def require_positive(owner: str, name: str, value: object) -> None:
-    """Raise a ValueError for a field that is no positive, finite number."""
+    """Raise a ValueError for a field that is not a positive, finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number and 0 < value < math.inf):  # type: ignore[operator]
         raise ValueError(f"{owner}: {name} must be a positive number, got {value!r}")

@@ -1,4 +1,4 @@
-"""What follows for every manifold with a logarithm: means, geodesics, all distances."""
+"""Methods of every manifold with a logarithm: means, geodesics, pairwise distances."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ROUNDINGS = 20
 
 @dataclass(frozen=True)
 class Mean:
-    """A Karcher mean and whether it is one.
+    """A Karcher mean, with a verdict.
 
     Args:
-        point: where the iteration ended, `(*batch, *event)`.
-        gradient_norm: the norm there of the weighted sum of logarithms, `(*batch,)`.
-        converged: whether that is at rounding, `(*batch,)`.
-        iterations: how many were made.
+        point: the last point of the iteration, `(*batch, *event)`.
+        gradient_norm: the norm of the weighted sum of logarithms at this point, `(*batch,)`.
+        converged: whether this norm is at rounding level, `(*batch,)`.
+        iterations: the number of iterations.
     """
 
     point: Any
@@ -38,15 +38,15 @@ class Statistics:
     def mean(self, points: Point, weights: Tensor | None = None, *, iterations: int = 200) -> Mean:
         r"""The Karcher mean: a point at which `sum_i w_i log_x(p_i) = 0`.
 
-        It is the only minimizer of `sum_i w_i dist(x, p_i)^2` where the points lie in a ball of
-        less than half the convexity radius, on manifolds without positive curvature everywhere.
-        Elsewhere it may be one of several. Gradient descent of step 1, halved wherever the
-        gradient grows, begins at the projection of the mean of the coordinates.
+        If the points lie in a ball of less than half the convexity radius, it is the only minimizer
+        of `sum_i w_i dist(x, p_i)^2`; on manifolds without positive curvature it always is.
+        Otherwise it may be one of several. The method is gradient descent from the projection of
+        the mean of the coordinates, with a step of 1 that is halved whenever the gradient grows.
 
         Args:
             points: `(m, *batch, *event)`.
             weights: `(m,)` or `(m, *batch)`, not negative; equal by default.
-            iterations: at most that many; each needs to know whether it is the last.
+            iterations: the largest number of iterations; each reads whether it is the last.
 
         Returns:
             A `Mean`: the point and a verdict.
@@ -147,7 +147,7 @@ def _weights(M: Any, points: Point, weights: Tensor | None) -> Tensor:
 
 
 def _spread(x: Any, event_ndim: Any, place: int) -> Any:
-    """A new dimension of size 1: behind the last batch dimension, or before it."""
+    """A new dimension of size 1, after the last batch dimension or before it."""
     if isinstance(x, dict):
         return {name: _spread(part, event_ndim[name], place) for name, part in x.items()}
     if isinstance(x, tuple | list):

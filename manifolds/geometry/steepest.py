@@ -21,19 +21,19 @@ __all__ = ["polar_steepest", "square_steepest"]
 def polar_steepest(
     M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """The polar factor of the Riemannian gradient, nearly, projected to the tangent space.
+    """The approximate polar factor of the Riemannian gradient, projected to the tangent space.
 
     Among matrices of spectral norm 1 the polar factor is the direction of steepest ascent. Among
-    those that are tangent too, it is so exactly on square matrices with orthonormal columns (but
-    for its singular values, which are in [0.88, 1.12]), and within about a tenth on tall ones,
-    where it spares an inner iteration. A vector is a matrix with one column: its direction is
-    the normalized gradient.
+    tangent matrices of spectral norm 1 it is the steepest exactly on square matrices with
+    orthonormal columns, apart from its singular values, which are in [0.88, 1.12]. On tall matrices
+    it is so within about a tenth, and saves an inner iteration. A vector is a matrix with one
+    column, and its direction is the normalized gradient.
 
     Args:
         M: the manifold.
         x: points `(*batch, *event)` of at most two dimensions each.
         egrad: Euclidean gradients there.
-        dtype: in which the polar factor is computed, see `maps.polar_direction`.
+        dtype: the dtype in which the polar factor is computed, see `maps.polar_direction`.
 
     Source: Bernstein & Newhouse, Old optimizer, new norm, arXiv 2409.20325, for the polar factor;
     Bernstein, Modular manifolds, Thinking Machines Lab 2025, for the problem on tangent spaces.
@@ -50,10 +50,10 @@ def square_steepest(
 ) -> Tensor:
     """The same on square orthogonal (unitary) matrices: `x` times the polar factor of `skew(x'g)`.
 
-    It is exact, but for the singular values of `polar_direction`: the polar factor of a skew
-    matrix is skew, so that nothing is left to project. One product is made in the precision of
-    `x`, where `polar_steepest` makes two.
+    It is exact, apart from the singular values of `polar_direction`: the polar factor of a skew
+    matrix is skew, so a projection is not needed. It makes one product in the precision of `x`,
+    where `polar_steepest` makes two.
     """
-    # Half precision leaves the polar factor not quite skew.
+    # In half precision the polar factor is not exactly skew.
     a = skew(polar_direction(skew(x.mH @ egrad), dtype=dtype))
     return product_in(dtype, x, a)

@@ -1,4 +1,4 @@
-"""Points that are made of several tensors: tuples and dicts, nested as deep as one likes."""
+"""Points that consist of several tensors: tuples and dicts, nested to any depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = Any
 
 
 def mapped(function: Callable[..., Any], *points: Point) -> Any:
-    """`function` of the tensors (or other leaves) that stand at the same place in all points."""
+    """`function` of the tensors (or other leaves) at the same place in all points."""
     first = points[0]
     if isinstance(first, dict):
         return {name: mapped(function, *(p[name] for p in points)) for name in first}
@@ -60,7 +60,7 @@ def normal(
 
 
 def scaled(numbers: Tensor, u: Point, event_ndim: Any) -> Point:
-    """`u` times one number a point of the batch; `event_ndim` is nested as `u` is."""
+    """`u` times one number for each point of the batch; `event_ndim` is nested as `u` is."""
 
     def scale(part: Tensor, ndim: int) -> Tensor:
         return part * numbers.reshape(numbers.shape + (1,) * ndim).to(part.device)

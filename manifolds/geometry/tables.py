@@ -1,4 +1,4 @@
-"""The tables that say what a manifold can do, and the choice among their rows."""
+"""The tables of a manifold, and the choice among their rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Tables"]
 
 @dataclass(frozen=True)
 class Tables(ABC):
-    """What a manifold can do, as data: a row for each metric, and one for each retraction.
+    """The abilities of a manifold, as data: a row for each metric, and one for each retraction.
 
     Raises:
         ValueError: for a metric or a retraction that is not in the tables, or a pair of them that
-            does not go together; the message names those that do.
+            does not go together; the message names the possible ones.
     """
 
     @property
@@ -37,12 +37,12 @@ class Tables(ABC):
     @property
     @abstractmethod
     def metrics(self) -> Mapping[type[Metric], MetricRule]:
-        """What each metric does here."""
+        """The row of each metric."""
 
     @property
     @abstractmethod
     def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
-        """What each retraction does here."""
+        """The row of each retraction."""
 
     def __post_init__(self) -> None:
         """Refuse metrics and retractions that are not in the tables."""
@@ -73,7 +73,7 @@ class Tables(ABC):
         return self.retractions[type(self.retraction)]
 
     def offers(self, name: str) -> bool:
-        """Whether the method of that name is there for the chosen metric and retraction.
+        """Whether the method of that name exists for the chosen metric and retraction.
 
         Args:
             name: `"steepest"`, `"hessian"`, `"weingarten"`, `"exp"`, `"log"`, `"dist"`,
@@ -97,7 +97,7 @@ class Tables(ABC):
         return row is not None
 
     def lacks(self, name: str) -> NoReturn:
-        """Raise the error for a row that is not there."""
+        """Raise the error for a missing row."""
         raise NotImplementedError(
             f"{self!r}: no exact {name} is known in closed form for {self.metric!r}"
         )
@@ -108,7 +108,7 @@ def _listed(kinds: Any) -> str:
 
 
 def _described(given: object, table: Any) -> str:
-    """The value, and which one is meant where a map has the name of a retraction."""
+    """The value; for a map with the name of a retraction, also the name of that retraction."""
     name = type(given).__name__
     if isinstance(given, nn.Module) and name in {kind.__name__ for kind in table}:
         return f"the map tm.maps.{name}(); the retraction of that name is tm.{name}()"

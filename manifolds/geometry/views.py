@@ -1,4 +1,4 @@
-"""Manifolds seen through another arrangement: stacked blocks, flattened kernels, wide matrices."""
+"""Manifolds in another arrangement: stacked blocks, flattened kernels, wide matrices."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["Blocks", "Flattened", "Transposed", "View", "on_matrices", "require_
 class View(Manifold):
     """Points of `manifold` under another arrangement of their entries.
 
-    The arrangement is an isometry, up to a factor, so every row of the inner manifold's tables
+    The arrangement is an isometry up to a factor, so every row of the inner manifold's tables
     carries over.
     """
 
     manifold: Manifold
 
-    #: by how much vectors are longer than the inner ones
+    #: the length of a vector over that of its inner vector
     length: ClassVar[float] = 1.0
 
     @abstractmethod
     def inward(self, x: Tensor) -> Tensor:
-        """The inner points in an outer point (perhaps several, as a batch)."""
+        """The inner point of an outer point, or several inner points as a batch."""
 
     @abstractmethod
     def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -48,12 +48,12 @@ class View(Manifold):
 
     @property
     def numbers(self) -> Literal["real", "complex", "either"]:  # type: ignore[override]
-        """The inner manifold's."""
+        """As for the inner manifold."""
         return self.manifold.numbers
 
     @property
     def orthonormal(self) -> bool:  # type: ignore[override]
-        """The inner manifold's."""
+        """As for the inner manifold."""
         return self.manifold.orthonormal
 
     @property
@@ -70,12 +70,12 @@ class View(Manifold):
 
     @functools.cached_property
     def metrics(self) -> Mapping[type[Metric], MetricRule]:
-        """The inner manifold's table, seen through the view."""
+        """The inner manifold's table, adapted to the view."""
         return {kind: seen_metric(rule) for kind, rule in self.manifold.metrics.items()}
 
     @functools.cached_property
     def retractions(self) -> Mapping[type[Retraction], RetractionRule]:
-        """The inner manifold's table, seen through the view."""
+        """The inner manifold's table, adapted to the view."""
         return {kind: seen_retraction(rule) for kind, rule in self.manifold.retractions.items()}
 
     def parts(self, numbers: Tensor, x: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class View(Manifold):
         return numbers.reshape(*x.shape[:cut], math.prod(inner[: -self.manifold.event_ndim]))
 
     def residual(self, x: Tensor) -> Tensor:
-        """The residual of the worst inner point."""
+        """The largest residual of the inner points."""
         return self.parts(self.manifold.residual(self.inward(x)), x).amax(-1)
 
     def project(self, z: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class View(Manifold):
         return self.outward(self.manifold.sample(self.inward(z)), z.shape)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is no arrangement of inner points."""
+        """Refuse a shape that does not arrange inner points."""
         self.manifold.check_shape(self.inner_shape(tuple(shape)))
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
@@ -119,9 +119,9 @@ class View(Manifold):
 def on_matrices(
     manifold: Manifold, function: Callable[..., Tensor], x: Tensor, *others: Tensor
 ) -> Tensor:
-    """`function` of points and vectors seen as matrices; its value is seen back.
+    """`function` of points and vectors as matrices; its value is converted back.
 
-    Of a view these are the inner points, and of a manifold of vectors they have one column.
+    The matrices of a view are its inner points, and those of a manifold of vectors have one column.
     """
     if isinstance(manifold, View):
         inner = on_matrices(manifold.manifold, function, *map(manifold.inward, (x, *others)))
@@ -131,7 +131,7 @@ def on_matrices(
 
 
 def require_tensors(view: View) -> None:
-    """Refuse a view of a product, whose points are no tensors."""
+    """Refuse a view of a product, whose points are not tensors."""
     if not isinstance(view.manifold.event_ndim, int):
         raise ValueError(
             f"{type(view).__name__}: a point of {view.manifold!r} is not one tensor; put the view "
@@ -143,7 +143,8 @@ def require_tensors(view: View) -> None:
 class Blocks(View):
     """`count` blocks stacked along the rows, each a point of `manifold`: `(*batch, k n, p)`.
 
-    The gates of an LSTM (4 blocks) or a GRU (3) lie like this in `weight_hh`.
+    The `weight_hh` of an LSTM stacks its gates in this way (4 blocks), and that of a GRU too (3).
+
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -155,14 +156,14 @@ class Blocks(View):
     count: int
 
     def __post_init__(self) -> None:
-        """Refuse a count that is no positive integer."""
+        """Refuse a count that is not a positive integer."""
         require_tensors(self)
         if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
             raise ValueError(f"Blocks: count must be a positive integer, got {self.count!r}")
 
     @property
     def event_ndim(self) -> int:
-        """As many as one block has."""
+        """The number of one block."""
         return self.manifold.event_ndim
 
     def inward(self, x: Tensor) -> Tensor:
@@ -185,15 +186,15 @@ class Blocks(View):
 class Flattened(View):
     """Tensors `(*batch, out, ...)` of `ndim` dimensions as matrices `(*batch, out, rest)`.
 
-    A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`; that of
-    a transposed convolution, `(in, out, kh, kw)`, is so with `rows=1`. Where the points of
-    `manifold` are vectors, a tensor is the vector of all its entries: `Flattened(Sphere(), 2)` are
-    the matrices of Frobenius norm 1.
+    A convolution kernel `(out, in, kh, kw)` is constrained as the matrix `(out, in kh kw)`. The
+    kernel of a transposed convolution, `(in, out, kh, kw)`, needs `rows=1` for this. If the points
+    of `manifold` are vectors, a tensor is the vector of all its entries: the points of
+    `Flattened(Sphere(), 2)` are the matrices of Frobenius norm 1.
 
     Args:
-        manifold: of the matrices, or of the vectors.
-        ndim: the dimensions of a tensor.
-        rows: which of them gives the rows.
+        manifold: the manifold of the matrices, or of the vectors.
+        ndim: the number of dimensions of a tensor.
+        rows: the dimension that gives the rows.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -206,7 +207,7 @@ class Flattened(View):
     rows: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a number of dimensions that cannot be flattened, and rows that are none."""
+        """Refuse a number of dimensions below 2, and rows that are not a dimension."""
         require_tensors(self)
         if not isinstance(self.ndim, int) or self.ndim < 2:
             raise ValueError(f"Flattened: ndim must be an integer of at least 2, got {self.ndim!r}")
@@ -215,7 +216,9 @@ class Flattened(View):
                 f"Flattened: rows must be a dimension, 0 to {self.ndim - 1}, got {self.rows!r}"
             )
         if self.manifold.event_ndim not in (1, 2):
-            raise ValueError(f"Flattened: a point of {self.manifold!r} is no matrix and no vector")
+            raise ValueError(
+                f"Flattened: a point of {self.manifold!r} is neither a matrix nor a vector"
+            )
 
     @property
     def event_ndim(self) -> int:
@@ -264,7 +267,7 @@ class Transposed(View):
 
     @property
     def event_ndim(self) -> int:
-        """As many as the inner manifold has."""
+        """The number of the inner manifold."""
         return self.manifold.event_ndim
 
     def inward(self, x: Tensor) -> Tensor:

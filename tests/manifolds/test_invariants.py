@@ -288,7 +288,7 @@ def test_a_map_with_the_name_of_a_retraction_is_told_apart():
 
 def test_points_of_different_shapes_do_not_broadcast():
     M = tm.Stiefel()
-    with pytest.raises(ValueError, match=r"one shape but for batch dimensions"):
+    with pytest.raises(ValueError, match=r"one shape, apart from batch dimensions"):
         M.tangent(M.random(5, 3), torch.randn(5, 1))
 
 

@@ -1,4 +1,4 @@
-"""All that a manifold promises, as a list of checks."""
+"""The invariants of a manifold, as a list of checks."""
 
 from torchmanifold.manifolds.geometry.invariants import metrics, points, retractions
 from torchmanifold.manifolds.geometry.invariants.registry import INVARIANTS, Reads

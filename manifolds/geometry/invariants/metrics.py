@@ -1,4 +1,4 @@
-"""Invariants of a metric, and of what is exact in it."""
+"""Invariants of a metric, and of the exact methods that it has."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _carrying_is_tangent_and_linear(t: Trial) -> float:
 
 @invariant("metric")
 def _parallel_transport_is_an_isometry(t: Trial) -> float | None:
-    """It keeps inner products, and takes the velocity of a geodesic to its velocity at the end."""
+    """It keeps inner products, and takes a geodesic's velocity to its velocity at the end."""
     M, x = t.M, t.point()
     if not M.offers("parallel_transport"):
         return None

@@ -1,4 +1,4 @@
-"""Invariants of points and tangent spaces, whatever the metric and the retraction."""
+"""Invariants of points and tangent spaces, for any metric and retraction."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _tangent_space_has_the_stated_dimension(t: Trial) -> float:
 
 @invariant("retraction")
 def _batches_broadcast(t: Trial) -> float:
-    """One base point and many vectors give what each pair alone gives."""
+    """One base point with many vectors gives the same values as each pair alone."""
     x, many = t.point(), t.point(3)
     v = t.scaled(0.1 * t.reach, t.M.tangent(x, t.normal(many)))
     z = t.normal(many)

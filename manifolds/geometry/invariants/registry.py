@@ -1,7 +1,7 @@
-"""The list of invariants, and how an invariant enters it.
+"""The list of invariants, and the decorator that enters an invariant.
 
-An invariant reads a manifold, and returns its error in units of what rounding allows: at most 1 if
-it holds. None means that the manifold does not offer what the invariant is about.
+An invariant reads a manifold, and returns its error in units of the tolerance: at most 1 if it
+holds. None means that the manifold does not have the method that the invariant is about.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torchmanifold.manifolds.geometry.invariants.trial import Trial
 
 __all__ = ["INVARIANTS", "Check", "Reads", "invariant", "worst"]
 
-# Which choice an invariant depends on: it need not be tried again for others
+# The choice on which an invariant depends; it need not be tried again for other choices.
 Reads = Literal["manifold", "metric", "retraction"]
 
 Check = Callable[[Trial], float | None]
@@ -33,6 +33,6 @@ def invariant(reads: Reads) -> Callable[[Check], Check]:
 
 
 def worst(*errors: Any) -> float:
-    """The largest error; NaN, which is no small error, counts as infinite."""
+    """The largest error; NaN counts as infinite."""
     values = [float(e) for e in errors]
     return math.inf if any(math.isnan(v) for v in values) else max(values)

@@ -40,7 +40,7 @@ def _retraction_has_the_stated_order(t: Trial) -> float | None:
     if not M.offers("exp"):
         if not M.offers("weingarten"):
             return None
-        # A retraction of second order leaves a submanifold's point with a normal acceleration.
+        # Along a retraction of second order on a submanifold, the initial acceleration is normal.
         h, u = t.eps**0.25, t.unit(x)
         sides = (M.retract(x, t.scaled(s * h, u)) for s in (1, -1))
         bend = mapped(lambda a, b, c: (a + b - 2 * c) / h**2, *sides, x)
@@ -51,7 +51,7 @@ def _retraction_has_the_stated_order(t: Trial) -> float | None:
         size(mapped(torch.sub, M.retract(x, t.scaled(s, u)), M.exp(x, t.scaled(s, u))))
         for s in steps
     ]
-    if ends[0] < t.tolerance(1e3):  # it is the geodesic, or agrees by chance beyond any order
+    if ends[0] < t.tolerance(1e3):  # the retraction is the geodesic, or agrees beyond any order
         return 0.0
     slope = math.log(ends[0] / max(ends[1], 1e-300)) / math.log(steps[0] / steps[1])
     return 0.0 if slope > order + 0.9 else math.inf
@@ -75,7 +75,7 @@ def _inverse_retraction_inverts(t: Trial) -> float | None:
 
 @invariant("retraction")
 def _retraction_has_two_derivatives(t: Trial) -> float | None:
-    """At the base, at a generic vector and at one of rank one, against finite differences."""
+    """Compare with finite differences at the base, at a generic vector and at one of rank one."""
     if t.eps > 1e-10:
         return None
     x = t.point()

@@ -1,4 +1,4 @@
-"""One manifold tried at one shape: the points, vectors and comparisons that invariants share."""
+"""A trial of one manifold at one shape: the points, vectors and comparisons of the invariants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Trial"]
 
 @dataclass(frozen=True)
 class Trial:
-    """A manifold, the shape of one point, and where random numbers come from."""
+    """A manifold, the shape of one point, and a source of random numbers."""
 
     M: Manifold
     shape: Shape
@@ -37,7 +37,7 @@ class Trial:
 
     @property
     def reach(self) -> float:
-        """The length of a step at which the retraction is exact: Newton-Schulz takes short ones."""
+        """A length of steps for which the retraction is exact; short for Newton-Schulz."""
         return 0.01 if "NewtonSchulz" in repr(self.M) else 1.0
 
     def in_batch(self, *batch: int) -> Shape:
@@ -85,7 +85,7 @@ class Trial:
         return mapped(lambda part: c * part, u)
 
     def rows(self, numbers: Tensor, u: Point) -> Point:
-        """`u` times one number a point of the batch."""
+        """`u` times one number for each point of the batch."""
         return scaled(numbers, u, self.M.event_ndim)
 
     def tolerance(self, factor: float = 100.0) -> float:
