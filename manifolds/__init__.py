@@ -1,4 +1,4 @@
-"""Manifolds, and the maps that they are built from."""
+"""Manifolds, and the maps from which they are built."""
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.complex_circle import ComplexCircle

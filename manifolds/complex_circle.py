@@ -17,7 +17,7 @@ __all__ = ["ComplexCircle"]
 class ComplexCircle(View):
     """Complex vectors `(*batch, n)` with entries of modulus 1: a torus of phases.
 
-    A product of circles, the unit spheres of one complex dimension.
+    It is a product of circles, the unit spheres of one complex dimension.
 
     Args:
         manifold: the sphere of each entry, with its retraction.

@@ -38,8 +38,9 @@ from torchmanifold.manifolds.linalg import (
 
 __all__ = ["Correlation"]
 
-# In the names of the source: with C = L L' and D the diagonal of L, the chart is Theta = D^-1 L,
-# unit lower triangular. Rows of L have the norm 1, so that D holds one over the norms of Theta's.
+# The names are those of the source: with C = L L' and D the diagonal of L, the chart is
+# Theta = D^-1 L, unit lower triangular. The rows of L have norm 1, so D has the inverses of the
+# norms of the rows of Theta.
 
 
 def _diagonal(x: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def _d_chart(factor: Tensor, u: Tensor) -> Tensor:
 
 
 def _d_factor(factor: Tensor, v: Tensor) -> Tensor:
-    """How the factor changes where the chart changes by the strict lower part of `v`."""
+    """The change of the factor, if the chart changes by the strict lower part of `v`."""
     v = v.tril(-1)
     return _diagonal(factor) * (v - factor * _rows(factor, v))
 
@@ -154,11 +155,12 @@ class Correlation(Manifold):
     lower triangular matrix. So geodesics never end, means are closed formulas, and the diagonal is
     1 to the last bit. The metric depends on the order of the variables.
 
-    `project` lifts eigenvalues of the symmetric part with a unit diagonal as
-    `SymmetricPositiveDefinite()` does, and divides rows and columns by the roots of the diagonal.
-    Where that lifts something it is near the nearest correlation matrix, which takes an iteration
-    (Higham 2002), and not equal to it. The residual is `||diag C - 1||` plus the distance to the
-    positive semidefinite matrices, relative to `||C||_F`. `Elliptope()` has the smaller ranks.
+    `project` gives the symmetric part a unit diagonal and lifts its eigenvalues as
+    `SymmetricPositiveDefinite()` does. It then divides rows and columns by the roots of the
+    diagonal. If an eigenvalue was lifted, the result is near the nearest correlation matrix and not
+    equal to it; the nearest one takes an iteration (Higham 2002). The residual is `||diag C - 1||`
+    plus the distance to the positive semidefinite matrices, relative to `||C||_F`. `Elliptope()`
+    has the smaller ranks.
 
     Source: Thanwerdas & Pennec, Theoretically and computationally convenient geometries on
     full-rank correlation matrices, SIAM J. Matrix Anal. Appl. 43, 2022, section 4.
@@ -217,7 +219,7 @@ class Correlation(Manifold):
         s = lifted(_hollow(z) + eye_like(z), eps)
         root = _diagonal(s).sqrt()
         off = _hollow(s / root / root.mT)
-        # The division may have lowered the least eigenvalue: a convex combination with I lifts it.
+        # The division may lower the least eigenvalue; a convex combination with I lifts it again.
         values = eigh(off)[0] + 1
         lift = (20 * z.shape[-1] * eps * values[..., -1] - values[..., 0]).clamp_min(0)
         return off * (1 - lift)[..., None, None] + eye_like(s)
@@ -233,11 +235,11 @@ class Correlation(Manifold):
         return _point(z.tril(-1) / max(z.shape[-1], 1) ** 0.5)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square("Correlation", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n (n - 1) / 2`, and twice as many of complex matrices."""
+        """`n (n - 1) / 2`, and twice as many for complex matrices."""
         self.check_shape(shape)
         n = shape[-1]
         return n * (n - 1) // 2 * (2 if is_complex(dtype) else 1)

@@ -26,7 +26,7 @@ from torchmanifold.manifolds.linalg import in_working_precision
 
 __all__ = ["DoublyStochastic"]
 
-LONGEST = 4.0  # of the logarithms of a step
+LONGEST = 4.0  # the largest logarithm of a step
 
 
 def _inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) ->
 
 def _sinkhorn(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     a = v / x
-    # A longer step is shortened: beyond, the scaling does not converge within its steps.
+    # A longer step is shortened, because the scaling would not converge within its iterations.
     a = a * (LONGEST / a.abs().amax((-2, -1), keepdim=True).clamp_min(LONGEST))
     # Without the second term the step would be of first order.
     return maps.doubly_stochastic(x.log() + a - a.square() / 4)
@@ -114,7 +114,7 @@ class DoublyStochastic(Manifold):
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """`z` less the means of its rows and columns, plus its mean."""
+        """`z` minus the means of its rows and columns, plus its mean."""
         rows, columns = z.mean(-1, keepdim=True), z.mean(-2, keepdim=True)
         return z - rows - columns + rows.mean(-2, keepdim=True)
 
@@ -124,7 +124,7 @@ class DoublyStochastic(Manifold):
         return maps.doubly_stochastic(z)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square(
             "DoublyStochastic", shape, "; rows that add to one are points of Multinomial()"
         )

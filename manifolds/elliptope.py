@@ -34,8 +34,8 @@ _ROW = (-1,)
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # Orthogonal matrices act by isometries on the rows' spheres: a great circle that leaves in a
-    # horizontal direction stays horizontal.
+    # Orthogonal matrices act by isometries on the spheres of the rows, so a great circle that
+    # leaves in a horizontal direction stays horizontal.
     return circle_exp(x, v, _ROW)
 
 
@@ -56,9 +56,9 @@ class Elliptope(Manifold):
     r"""Correlation matrices of rank `k`, held as factors `Y` with unit rows, `(*batch, n, k)`.
 
     The matrix is `Y Y'`, whose diagonal is 1, and `Y Q` with orthogonal `Q` is the same point, so a
-    loss must not depend on it: `f(Y Q) = f(Y)`. Tangent vectors are the horizontal ones, with
-    `<y_i, v_i> = 0` for every row and `Y'v` symmetric, in the Frobenius inner product. It is
-    the set of max-cut relaxations and of factor models; `Correlation()` has those of full rank.
+    loss must not depend on `Q`: `f(Y Q) = f(Y)`. Tangent vectors are the horizontal ones, with
+    `<y_i, v_i> = 0` for every row and `Y'v` symmetric, in the Frobenius inner product. Max-cut
+    relaxations and factor models use this set; the points of `Correlation()` have full rank.
 
     The residual is `(sum_i (|y_i| - 1)^2)^(1/2)`. The rank is the number of columns.
 
@@ -102,7 +102,7 @@ class Elliptope(Manifold):
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """Rows orthogonal to those of `x`, less the part that turns all rows alike."""
+        """Rows orthogonal to those of `x`, without the part that rotates all rows alike."""
         return horizontal(x, z - circle_dot(x, z, _ROW) * x)
 
     @in_working_precision
@@ -115,7 +115,7 @@ class Elliptope(Manifold):
         refuse_wide("Elliptope", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n (k - 1) - k (k - 1) / 2`, and `n (2 k - 1) - k^2` of complex matrices."""
+        """`n (k - 1) - k (k - 1) / 2`, and `n (2 k - 1) - k^2` for complex matrices."""
         self.check_shape(shape)
         n, k = shape[-2:]
         return n * (2 * k - 1) - k * k if is_complex(dtype) else n * (k - 1) - k * (k - 1) // 2

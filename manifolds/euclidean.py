@@ -52,7 +52,7 @@ class Euclidean(Manifold):
 
     @property
     def event_ndim(self) -> int:
-        """Number of trailing dimensions that one point has: `ndim`."""
+        """Number of trailing dimensions that belong to one point: `ndim`."""
         return self.ndim
 
     def residual(self, x: Tensor) -> Tensor:
@@ -81,6 +81,6 @@ class Euclidean(Manifold):
             )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """The number of entries, and twice as many of complex tensors."""
+        """The number of entries, and twice as many for complex tensors."""
         self.check_shape(shape)
         return math.prod(shape[len(shape) - self.ndim :]) * (2 if is_complex(dtype) else 1)

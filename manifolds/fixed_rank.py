@@ -32,12 +32,12 @@ def _svd(x: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _floor(like: Tensor) -> float:
-    """The least singular value of a point over the largest: rounding makes none as large."""
+    """The least singular value of a point over the largest; rounding errors are smaller."""
     return 10 * max(like.shape[-2:]) * torch.finfo(like.dtype).eps
 
 
 def _retract(M: FixedRank, x: Tensor, v: Tensor) -> Tensor:
-    # A step that loses a rank ends at the least singular value that a point has.
+    # A step that would lose rank ends at the least singular value that a point can have.
     return maps.truncate(x + v, M.rank, _floor(x))
 
 
@@ -57,9 +57,9 @@ class FixedRank(Manifold):
     The tangent space at `x` is `{u a v' + b v' + u c'}` with `u'b = 0` and `v'c = 0`, of
     dimension `(n + p - rank) rank`. `Projection` is the truncated SVD of `x + v`.
 
-    The manifold is not closed. `project` gives the nearest matrix of that rank or less, with the
+    The manifold is not closed. `project` gives the nearest matrix of at most that rank, with the
     leading singular values lifted to `10 n eps` of the largest (to `eps` if all are zero). The
-    residual is the norm of the singular values beyond the rank, relative to that of all.
+    residual is the norm of the singular values beyond the rank, relative to the norm of all.
 
     Args:
         rank: the rank, at least 1.
@@ -89,15 +89,15 @@ class FixedRank(Manifold):
     }
 
     def __post_init__(self) -> None:
-        """Refuse a rank that is no positive integer."""
+        """Refuse a rank that is not a positive integer."""
         if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
             raise ValueError(f"FixedRank: rank must be a positive integer, got {self.rank!r}")
         super().__post_init__()
 
     def residual(self, x: Tensor) -> Tensor:
-        """`(sum_{i > rank} s_i^2)^(1/2) / ||x||_F`, evaluated in float64; 1 where the rank is less.
+        """`(sum_{i > rank} s_i^2)^(1/2) / ||x||_F`, evaluated in float64; 1 if the rank is less.
 
-        A matrix of lower rank is a limit of points, and as far from having a tangent space.
+        A matrix of lower rank is a limit of points, but it has no tangent space.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
         values = torch.linalg.svdvals(torch.nan_to_num(wide))
@@ -134,7 +134,7 @@ class FixedRank(Manifold):
             )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`(n + p - rank) rank`, and twice as many of complex matrices."""
+        """`(n + p - rank) rank`, and twice as many for complex matrices."""
         self.check_shape(shape)
         degrees = (shape[-2] + shape[-1] - self.rank) * self.rank
         return 2 * degrees if is_complex(dtype) else degrees

@@ -49,7 +49,7 @@ def _series(t: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 
 
 def _arctan_ratio(t: Tensor) -> Tensor:
-    """`arctan(r) / r` of `r = sqrt(t)`: smooth at 0."""
+    """`arctan(r) / r` for `r = sqrt(t)`, which is smooth at 0."""
     small = t < 1e-2
     r = torch.where(small, 1.0, t).sqrt()
     series = _series(t, tuple((-1) ** k / (2 * k + 1) for k in range(8)))
@@ -69,8 +69,8 @@ def _normal(x: Tensor, z: Tensor) -> Tensor:
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # The geodesic of Edelman, Arias & Smith 1998, theorem 2.3, is the canonical one of Stiefel
-    # that leaves in a horizontal direction.
+    # The geodesic of Edelman, Arias & Smith 1998, theorem 2.3, is the canonical geodesic of Stiefel
+    # in a horizontal direction.
     return polish(maps.exp_thin(x, v))
 
 
@@ -79,18 +79,18 @@ def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _inverse_polar(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    """The horizontal `v` for which `x + v` spans what `y` spans: tangents of principal angles."""
+    """The horizontal `v` such that `x + v` spans the same as `y`: tangents of principal angles."""
     return _normal(x, y @ inverse(x.mH @ y))
 
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    # With the tangents t = U tan(angles) V' in place of their SVD, repeated and vanishing angles
-    # need no care, and the derivative is finite there.
+    # The tangents t = U tan(angles) V' replace their SVD, so repeated and vanishing angles need no
+    # care, and the derivative is finite there.
     t = _inverse_polar(M, x, y)
     return t @ maps.spectral(t.mH @ t, _arctan_ratio, _arctan_ratio_slope)
 
 
-# Cosines below which an angle counts as a right one.
+# An angle counts as a right angle if its cosine is below this number.
 _RIGHT = 0.02
 
 
@@ -102,8 +102,8 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
         angles = torch.linalg.vector_norm(torch.atan2(sines, cosines), dim=-1)
     if not (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)):
         return angles
-    # Near a right angle the logarithm is not unique. The derivative of the principal angles is
-    # there, `-u'(dM)v / sin` with `u` and `v` the singular vectors of `M = x'y`.
+    # Near a right angle the logarithm is not unique. The principal angles still have a derivative
+    # there, `-u'(dM)v / sin` with the singular vectors `u` and `v` of `M = x'y`.
     with torch.no_grad():
         u, cosines, vh = svd(x.mH @ y)
         cosines = cosines.clamp_max(1)
@@ -124,11 +124,11 @@ class Grassmann(Manifold):
 
     `x` and `x q` with orthogonal `q` are the same point, so a loss must not depend on the basis:
     `f(x q) = f(x)`. Tangent vectors are the horizontal ones, `x'v = 0`, in the Frobenius inner
-    product; they turn the subspace and not the basis in it. All retractions keep the basis
+    product; they rotate the subspace, and not the basis in it. All retractions keep the basis
     aligned with that of `x`, as parallel transport does.
 
     The residual is `||x'x - I||_F`. The distance is the norm of the principal angles. The
-    logarithm is unique where these are below a right angle.
+    logarithm is unique if all principal angles are below a right angle.
 
     Source: Edelman, Arias & Smith 1998, section 2.5; Bendokat, Zimmermann & Absil, A Grassmann
     manifold handbook, Adv. Comput. Math. 50, 2024.
@@ -163,7 +163,7 @@ class Grassmann(Manifold):
         return gram_residual(x)
 
     def project(self, z: Tensor) -> Tensor:
-        """The polar factor of `z`: the nearest basis, of the subspace that `z` spans."""
+        """The polar factor of `z`: the nearest basis of the subspace that `z` spans."""
         self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 
@@ -186,7 +186,7 @@ class Grassmann(Manifold):
             )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`p (n - p)`, and twice as many of complex matrices."""
+        """`p (n - p)`, and twice as many for complex matrices."""
         self.check_shape(shape)
         n, p = shape[-2:]
         return p * (n - p) * (2 if is_complex(dtype) else 1)

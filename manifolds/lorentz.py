@@ -32,7 +32,7 @@ def _dot(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _flip(u: Tensor) -> Tensor:
-    """The first entry with the other sign."""
+    """`u` with the sign of its first entry reversed."""
     return torch.cat([-u[..., :1], u[..., 1:]], dim=-1)
 
 
@@ -42,7 +42,7 @@ def _form(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _lifted(M: Lorentz, space: Tensor) -> Tensor:
-    """The point above `space`: its first entry is always computed, and so exact."""
+    """The point above `space`; its first entry is always computed from the others, and so exact."""
     root = 1 / math.sqrt(M.curvature)
     # Dividing by the largest entry first keeps the square of a far point within the dtype.
     largest = (
@@ -61,7 +61,7 @@ def _inner(M: Lorentz, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _along(M: Lorentz, x: Tensor, z: Tensor) -> Tensor:
-    """The projection that is orthogonal in the form."""
+    """The projection that is orthogonal in the Lorentz form."""
     return z + M.curvature * _form(x, z) * x
 
 
@@ -95,7 +95,7 @@ def _exp(M: Lorentz, x: Tensor, v: Tensor) -> Tensor:
 def _short_exp(M: Lorentz, x: Tensor, v: Tensor) -> Tensor:
     # The square of the end's first entry stays within the dtype.
     longest = 0.2 * math.log(torch.finfo(x.dtype).max)
-    # Of what is divided by its largest entry the square does not overflow.
+    # Division by the largest entry keeps the square from overflowing.
     size = v.detach().abs().amax(-1, keepdim=True).clamp_min(1)
     unit = v / size
     square = M.curvature * _form(unit, unit)
@@ -154,12 +154,12 @@ class Lorentz(Manifold):
     """Hyperbolic space of curvature `-c` as a hyperboloid, `(*batch, n + 1)`.
 
     Points satisfy `<x, x>_L = -1/c` and `x_0 > 0`, with `<u, v>_L = -u_0 v_0 + u_1 v_1 + ...`. The
-    form is the metric on tangent vectors, `<x, v>_L = 0`. `Exp` follows geodesics, and as a
-    retraction for a distance of `log(max) / 5` of the dtype at most (17 in float32);
-    `Projection` adds `v` to the last `n` entries, for `v` of any length.
+    form is the metric on tangent vectors, `<x, v>_L = 0`. `Exp` follows geodesics; as a retraction
+    it goes a distance of at most `log(max) / 5` with the largest number of the dtype (17 in
+    float32). `Projection` adds `v` to the last `n` entries, for `v` of any length.
 
     In float32 and with `c = 1` a distance of 0.01 has a relative error of 4e-3 at a distance of 10
-    from the origin; use float64 beyond. The residual is `|<x, x>_L + 1/c| / x_0^2`.
+    from the origin; use float64 farther out. The residual is `|<x, x>_L + 1/c| / x_0^2`.
 
     Args:
         curvature: `c`, positive.
@@ -205,7 +205,7 @@ class Lorentz(Manifold):
         super().__post_init__()
 
     def residual(self, x: Tensor) -> Tensor:
-        """`|<x, x>_L + 1/c| / x_0^2`, plus 1 on the other sheet."""
+        """`|<x, x>_L + 1/c| / x_0^2`, plus 1 if `x` is on the other sheet."""
         wide = x.to(torch.float64)
         first = wide[..., :1]
         root = 1 / math.sqrt(self.curvature)
@@ -216,7 +216,7 @@ class Lorentz(Manifold):
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
-        """The point with the last `n` entries of `z`: not the nearest, which has no closed form."""
+        """The point with the last `n` entries of `z`; the nearest point has no closed form."""
         self.check_shape(tuple(z.shape))
         return _lifted(self, z[..., 1:])
 
@@ -242,7 +242,7 @@ class Lorentz(Manifold):
             )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n`, one less than there are entries."""
+        """`n`, one less than the number of entries."""
         self.check_dtype(dtype)
         self.check_shape(shape)
         return shape[-1] - 1

@@ -60,7 +60,7 @@ def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) ->
     return _tangent(x, x * ehess + v * (egrad - mean) / 2)
 
 
-# With y = sqrt x the simplex is a part of a sphere of radius 2: u there is t = u / (2 y).
+# With y = sqrt x the simplex becomes a part of a sphere, and a tangent vector u becomes u / (2 y).
 def _inside(y: Tensor) -> Tensor:
     """The squares of unit vectors, with every entry above zero."""
     x = y.square().clamp_min(torch.finfo(y.dtype).tiny ** 0.5)
@@ -95,7 +95,7 @@ def _projection(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 
 def _softmax(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     a = v / x
-    # A longer step is shortened: no ratio of entries changes by more than a factor of 1 / eps.
+    # A longer step is shortened, so no ratio of entries changes by more than a factor of 1 / eps.
     longest = -math.log(torch.finfo(x.dtype).eps) / 2
     a = a * (longest / a.abs().amax(-1, keepdim=True).clamp_min(longest))
     y = torch.softmax(x.log() + a, -1).clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
@@ -120,10 +120,9 @@ class Multinomial(Manifold):
     r"""Positive numbers that add to one, `(*batch, n)`; rows of a stochastic matrix are a batch.
 
     The metric is Fisher's, `sum u v / x`: the map `x -> 2 sqrt(x)` is an isometry onto a part of a
-    sphere of radius 2. `Projection`, the default, moves the roots as the sphere's projection does;
-    `Softmax` is `softmax(log x + v / x)`, of first order, and changes no ratio of
-    entries by more than a factor of `1 / eps`; `Exp` is the geodesic, which is reflected
-    where it meets the boundary.
+    sphere of radius 2. `Projection`, the default, moves the roots as the sphere's projection does.
+    `Softmax` is `softmax(log x + v / x)`, of first order; it changes no ratio of entries by more
+    than a factor of `1 / eps`. `Exp` is the geodesic, which is reflected at the boundary.
 
     The residual is `|sum x - 1|` plus the share of entries that are not positive. `project` is the
     nearest point of the closed simplex, with entries of at least `eps`.
@@ -179,7 +178,7 @@ class Multinomial(Manifold):
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """`z` less its mean."""
+        """`z` minus its mean."""
         return z - z.mean(-1, keepdim=True)
 
     @in_working_precision

@@ -16,7 +16,7 @@ __all__ = ["Oblique"]
 class Oblique(View):
     """Matrices `(*batch, n, p)` whose columns are unit vectors, or whose rows are.
 
-    A product of spheres: every method is that of the sphere, column by column.
+    It is a product of spheres: every method is that of the sphere, column by column.
 
     Args:
         manifold: the sphere of each column, with its retraction.
@@ -45,11 +45,11 @@ class Oblique(View):
         return x if self.rows else x.mT
 
     def outward(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The matrix that they stand in."""
+        """The matrix of these vectors."""
         return y if self.rows else y.mT
 
     def inner_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """`(*batch, p, n)`, or with `rows` the same."""
+        """`(*batch, p, n)`, or the same shape with `rows`."""
         if len(shape) < 2:
             raise ValueError(f"Oblique: a point is a matrix, got the shape {tuple(shape)}")
         return shape if self.rows else (*shape[:-2], shape[-1], shape[-2])

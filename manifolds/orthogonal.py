@@ -34,9 +34,9 @@ class Orthogonal(Manifold):
     """Orthogonal matrices of both determinants: `x'x = I`, shape `(*batch, n, n)`, real.
 
     The residual is `||x'x - I||_F`. The group has two components, the rotations and the matrices
-    of determinant -1, and every step stays in that of its point: `project` takes the nearest
-    point, in whichever component it is, `random` draws from both, the distance between points of
-    different components is infinite and their logarithm NaN. Tangent vectors are `x a` with `a`
+    of determinant -1, and every step stays in the component of its point. `project` gives the
+    nearest point of either component, and `random` draws from both. The distance between points of
+    different components is infinite, and their logarithm is NaN. Tangent vectors are `x a` with `a`
     skew-symmetric.
 
     Source: Edelman, Arias & Smith 1998, section 2.2; Absil, Mahony & Sepulchre 2008, 3.3.2.
@@ -88,7 +88,7 @@ class Orthogonal(Manifold):
         return maps.qr(z)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square(
             "Orthogonal", shape, "; matrices of another shape may be points of Stiefel()"
         )

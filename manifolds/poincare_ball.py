@@ -37,7 +37,7 @@ def _gap(M: PoincareBall, x: Tensor) -> Tensor:
 
 @in_working_precision
 def _inside(M: PoincareBall, y: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    # Nearer to the boundary the computed gap may be zero or negative.
+    # Near the boundary the computed gap may be zero or negative.
     longest = (1 - 4 * torch.finfo(dtype or y.dtype).eps) / math.sqrt(M.curvature)
     norm = torch.linalg.vector_norm(y.detach(), dim=-1, keepdim=True)
     return y * torch.where(norm > longest, longest / norm, 1.0)
@@ -97,7 +97,7 @@ def _carry(M: PoincareBall, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     second = -c * c * vw * uu - c * uw
     d = (1 + 2 * c * uv + c * c * uu * vv).clamp_min(torch.finfo(x.dtype).eps ** 2)
     turned = w + 2 * (first * u + second * v) / d
-    # A rotation: at the boundary, where its digits are lost, it still makes nothing longer.
+    # A rotation. At the boundary its digits are lost, but it must not make the vector longer.
     length = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
     found = torch.linalg.vector_norm(turned, dim=-1, keepdim=True)
     turned = turned * torch.where(found > 2 * length, length / found, 1.0)
@@ -116,11 +116,12 @@ def _radius(M: PoincareBall, shape: tuple[int, ...]) -> float:
 class PoincareBall(Manifold):
     """Hyperbolic space of curvature `-c` as the ball `c ||x||^2 < 1`, `(*batch, n)`.
 
-    The metric is `4 u'v / (1 - c ||x||^2)^2`: conformal, so that angles are those of the picture.
+    The metric `4 u'v / (1 - c ||x||^2)^2` is conformal, so angles are the Euclidean ones.
 
-    Points are kept within `(1 - 4 eps) / sqrt(c)`. In float32 and with `c = 1` that is a distance
-    of 15 from the centre; at a distance of 6 a distance of 0.01 has a relative error of 3e-5, at 10
-    of 1e-2, which is in the coordinates themselves. Use float64 beyond.
+    Points are kept within the radius `(1 - 4 eps) / sqrt(c)`. In float32 and with `c = 1` this is a
+    distance of 15 from the centre. A distance of 0.01 has a relative error of 3e-5 at a distance of
+    6 from the centre, and of 1e-2 at 10, because of the rounding of the coordinates. Use float64
+    farther out.
 
     The residual is the relative distance to the ball.
 
@@ -167,7 +168,7 @@ class PoincareBall(Manifold):
         super().__post_init__()
 
     def residual(self, x: Tensor) -> Tensor:
-        """How far `sqrt(c) ||x||` is beyond 1."""
+        """The excess of `sqrt(c) ||x||` over 1."""
         norm = torch.linalg.vector_norm(x.to(torch.float64), dim=-1)
         return (norm * math.sqrt(self.curvature) - 1).clamp_min(0)
 

@@ -73,7 +73,7 @@ def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
 
 
 def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # (x + (x + v)^2 / x) / 2: at least x / 2, however long v is.
+    # (x + (x + v)^2 / x) / 2 is at least x / 2, however long v is.
     return x + v + v * (v / x) / 2
 
 
@@ -94,8 +94,8 @@ class Positive(Manifold):
     """Vectors of positive numbers, `(*batch, n)`: scales, rates, variances.
 
     The metric is that of the logarithms, `sum u v / x^2`: the space is flat, and a step changes
-    each number by a factor. `Quadratic`, the default, halves a number at most; `Exp` as a
-    retraction changes none by a factor beyond `1 / eps`.
+    each number by a factor. `Quadratic`, the default, at most halves a number. `Exp` as a
+    retraction changes no number by a factor beyond `1 / eps`.
 
     The residual is the share of entries that are not positive. `project` lifts entries to `eps`
     times the largest (to `eps` if none is positive).

@@ -52,7 +52,7 @@ def _carry(M: Manifold, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
 def _lifted(z: Tensor, eps: float) -> Tensor:
     u, s, vh = svd(z)
     floor = torch.where(s[..., :1] > 0, 10 * z.shape[-2] * eps * s[..., :1], eps)
-    # Adding the lift leaves a factor that needs none exactly as it is.
+    # The lift is added, so a factor that needs no lift stays exactly as it is.
     return z + (u * (floor - s).clamp_min(0)[..., None, :]) @ vh
 
 
@@ -61,14 +61,14 @@ class PositiveSemidefinite(Manifold):
     r"""Positive semidefinite `n x n` matrices of rank `k`, held as factors `Y`, `(*batch, n, k)`.
 
     The matrix is `Y Y'`, and `Y Q` with orthogonal `Q` is the same point, so a loss must not depend
-    on it: `f(Y Q) = f(Y)`. The metric is that of Bures and Wasserstein: the Frobenius inner product
-    of horizontal vectors, those with symmetric `Y'v`; on `n x n` factors it is `BuresWasserstein()`
-    of `SymmetricPositiveDefinite()`. Geodesics are `Y + t v`, as long as they keep the rank.
-    The distance is `min ||Y - Z Q||_F` over orthogonal `Q`.
+    on `Q`: `f(Y Q) = f(Y)`. Horizontal vectors are those with symmetric `Y'v`, and their Frobenius
+    inner product is the metric of Bures and Wasserstein. On `n x n` factors it is
+    `BuresWasserstein()` of `SymmetricPositiveDefinite()`. Geodesics are `Y + t v`, as long as they
+    keep the rank. The distance is `min ||Y - Z Q||_F` over orthogonal `Q`.
 
     The rank is the number of columns. The set is open: almost every matrix is a factor. `project`
-    lifts singular values to `10 n eps` of the largest. The residual is 0, but 1 where the factor
-    has a smaller rank.
+    lifts singular values to `10 n eps` of the largest. The residual is 1 if the factor has a
+    smaller rank, and 0 otherwise.
 
     Source: Massart & Absil, SIAM J. Matrix Anal. Appl. 41, 2020; Bhatia, Jain & Lim, Expositiones
     Mathematicae 37, 2019.
@@ -94,7 +94,7 @@ class PositiveSemidefinite(Manifold):
     }
 
     def residual(self, x: Tensor) -> Tensor:
-        """0 for a factor of full rank, 1 for one that has less to rounding."""
+        """0 for a factor of full rank, 1 for a smaller rank, up to rounding."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
         values = torch.linalg.svdvals(torch.nan_to_num(wide))
         least = x.shape[-2] * torch.finfo(x.dtype).eps * values[..., 0]
@@ -102,7 +102,7 @@ class PositiveSemidefinite(Manifold):
         return torch.where(torch.isfinite(wide).all(-1).all(-1), defect, torch.nan)
 
     def project(self, z: Tensor) -> Tensor:
-        """`z`, its singular values lifted to `10 n eps` of the largest, `eps` if all are zero."""
+        """`z`, with singular values lifted to `10 n eps` of the largest, `eps` if all are zero."""
         self.check_shape(tuple(z.shape))
         return _lifted(z, torch.finfo(z.dtype).eps)
 
@@ -121,7 +121,7 @@ class PositiveSemidefinite(Manifold):
         refuse_wide("PositiveSemidefinite", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n k - k (k - 1) / 2`, and `2 n k - k^2` of complex matrices."""
+        """`n k - k (k - 1) / 2`, and `2 n k - k^2` for complex matrices."""
         self.check_shape(shape)
         n, k = shape[-2:]
         return 2 * n * k - k * k if is_complex(dtype) else n * k - k * (k - 1) // 2

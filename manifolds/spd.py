@@ -63,11 +63,11 @@ class SymmetricPositiveDefinite(Manifold):
     Tangent vectors are symmetric matrices. Metrics, with `L L' = x`:
 
     * `AffineInvariant`: `tr(x^-1 u x^-1 v)`; gradient `x g x`; exp `L expm(L^-1 v L^-T) L'`.
-    * `LogCholesky`: Frobenius of the Cholesky factor, with the logarithms of its diagonal; no
-      eigenvalues are needed; it depends on the order of the rows.
-    * `LogEuclidean`: Frobenius after the matrix logarithm.
+    * `LogCholesky`: the Frobenius inner product of the Cholesky factor with the logarithms of its
+      diagonal; it needs no eigenvalues, and depends on the order of the rows.
+    * `LogEuclidean`: the Frobenius inner product after the matrix logarithm.
     * `BuresWasserstein`: `tr(A v) / 2` with `A x + x A = u`; gradient `2 (g x + x g)`.
-    * `EuclideanMetric`: Frobenius; not complete, so it has no `exp`.
+    * `EuclideanMetric`: the Frobenius inner product; not complete, so it has no `exp`.
 
     The set is open. `project` gives the nearest matrix whose eigenvalues are at least
     `10 n eps` times the largest (at least `eps` if none is positive). The residual is the
@@ -124,7 +124,7 @@ class SymmetricPositiveDefinite(Manifold):
         """Distance to the positive semidefinite matrices, relative to `||x||_F`."""
         wide = x.to(torch.promote_types(x.dtype, torch.float64))
         defect = relative(wide - lifted(wide, 0.0), x)
-        # The closure has the zero matrix, which is as far from the set as a point can be.
+        # The zero matrix is in the closure; it gets the largest residual.
         return torch.where((wide == 0).all(-1).all(-1), 1.0, defect)
 
     def project(self, z: Tensor) -> Tensor:
@@ -152,11 +152,11 @@ class SymmetricPositiveDefinite(Manifold):
         return sym(maps.spd_exp(sym(z) / max(z.shape[-1], 1) ** 0.5))
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square("SymmetricPositiveDefinite", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n (n + 1) / 2`, and `n^2` of complex matrices."""
+        """`n (n + 1) / 2`, and `n^2` for complex matrices."""
         self.check_shape(shape)
         n = shape[-1]
         return n * n if is_complex(dtype) else n * (n + 1) // 2

@@ -77,7 +77,7 @@ def _weingarten(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
 
 
 # The left-invariant metric <omega, omega> + <v, v> is that of the product of rotations and
-# translations: its geodesics turn and move independently.
+# translations, so rotation and translation follow their own geodesics.
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     assert GROUP_METRIC.exp is not None
     (r, p), (a, t) = _parts(x), _parts(v)
@@ -117,7 +117,7 @@ def _screw(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     """`x exp(x^-1 v)`: the exponential of the group, of a matrix with a zero last row."""
     (r, p), (a, t) = _parts(x), _parts(v)
     turn = skew(bounded_turn(r.mT @ a))
-    # Linear in the translation, whose size must cost no digits of the exponential.
+    # The value is linear in the translation, whose size must not cost digits of the exponential.
     size = t.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
     twist = _joined(turn, r.mT @ (t / size), 0.0)
     _, moved = _parts(torch.linalg.matrix_exp(twist))
@@ -130,11 +130,11 @@ class SpecialEuclidean(Manifold):
     r"""Rigid motions of n-space as matrices `[[R, p], [0, 1]]`, shape `(*batch, n + 1, n + 1)`.
 
     `R` is a rotation and `p` a translation; the matrix times `(q, 1)` is the moved point. The
-    metric is left-invariant, `<omega, omega> + <v, v>`, which is that of the product of the two:
-    `Exp` turns and moves independently. `Screw` is the exponential of the group, a motion along a
+    left-invariant metric `<omega, omega> + <v, v>` is that of the product of the two, so `Exp`
+    rotates and translates independently. `Screw` is the exponential of the group, a motion along a
     screw, and a retraction of first order.
 
-    The residual is `||R'R - I||_F`, plus 2 where the determinant is negative, plus the distance of
+    The residual is `||R'R - I||_F`, plus 2 if the determinant is negative, plus the distance of
     the last row from `(0, ..., 0, 1)`. The logarithm exists up to a half turn.
 
     Source: Selig, Geometric Fundamentals of Robotics (2005), chapter 4; Park, Distance metrics on
@@ -171,7 +171,7 @@ class SpecialEuclidean(Manifold):
     }
 
     def residual(self, x: Tensor) -> Tensor:
-        """Of the rotation, of its determinant, and of the last row."""
+        """The sum of the residuals of the rotation, of its determinant, and of the last row."""
         self.check_dtype(x.dtype)
         r, _ = _parts(x)
         sign = determinant_sign(r.detach().to(torch.float64))
@@ -203,7 +203,7 @@ class SpecialEuclidean(Manifold):
         return _joined(torch.cat([q[..., :-1], q[..., -1:] * sign], -1), t, 1.0)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square, or has no rotation."""
+        """Refuse a matrix that is not square, or has no rotation."""
         require_square("SpecialEuclidean", shape, "; a motion of n-space has the side n + 1")
         if shape[-1] < 2:
             raise ValueError(f"SpecialEuclidean: the side is n + 1, at least 2; got {shape[-1]}")

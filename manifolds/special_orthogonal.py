@@ -43,9 +43,9 @@ class SpecialOrthogonal(Manifold):
     """Rotations of n-space: `x'x = I` and `det x = 1`, shape `(*batch, n, n)`, real.
 
     The residual is `||x'x - I||_F`, plus 2 (the distance between the two components of the
-    orthogonal group) where the determinant is negative. Tangent vectors are `x a` with `a`
-    skew-symmetric. `Exp` is `x expm(x'v)`. The logarithm exists up to a half turn, at which it is
-    NaN: it is not unique there. Orthogonal matrices of determinant -1 are points of `Orthogonal()`.
+    orthogonal group) if the determinant is negative. Tangent vectors are `x a` with `a`
+    skew-symmetric. `Exp` is `x expm(x'v)`. The logarithm exists up to a half turn; at a half turn
+    it is not unique, and NaN. Orthogonal matrices of determinant -1 are points of `Orthogonal()`.
 
     Source: Edelman, Arias & Smith 1998, section 2.2; Absil, Mahony & Sepulchre 2008, 3.3.2.
 
@@ -66,14 +66,14 @@ class SpecialOrthogonal(Manifold):
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = GROUP_RETRACTIONS
 
     def residual(self, x: Tensor) -> Tensor:
-        """`||x'x - I||_F`, plus 2 where the determinant is not positive."""
+        """`||x'x - I||_F`, plus 2 if the determinant is not positive."""
         self.check_dtype(x.dtype)
         sign = determinant_sign(x.detach().to(torch.float64))
         return gram_residual(x) + 2 * (sign < 0)
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
-        """The nearest rotation: the polar factor, its smallest direction turned if need be.
+        """The nearest rotation: the polar factor, with one direction reversed if needed.
 
         Source: Kabsch 1976; Umeyama 1991.
         """
@@ -96,7 +96,7 @@ class SpecialOrthogonal(Manifold):
         return _flip(q, determinant_sign(q))
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square(
             "SpecialOrthogonal", shape, "; matrices of another shape may be points of Stiefel()"
         )

@@ -69,7 +69,7 @@ def _inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    # The set is totally geodesic: the Hessian is the tangent part of that on the cone.
+    # The set is totally geodesic, so the Hessian is the tangent part of the Hessian on the cone.
     factor, g = cholesky(x), sym(egrad)
     white = factor.mH @ sym(ehess) @ factor + whiten(factor, v) @ (factor.mH @ g @ factor)
     return congruence(factor, _traceless(sym(white)))
@@ -94,7 +94,7 @@ def _inverse_exp(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # The condition of the end is the square of the length: less than 1 / eps.
+    # The condition of the end grows like the square of the length, and stays below 1 / eps.
     longest = torch.finfo(x.dtype).eps ** -0.4
     return _normalized(quadratic(M, x, within(M, x, v, longest)))
 
@@ -103,15 +103,15 @@ def _quadratic(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 class SpecialPositiveDefinite(Manifold):
     r"""Symmetric (Hermitian) positive definite matrices of determinant 1, `(*batch, n, n)`.
 
-    Shapes without their size: the scatter matrix of an elliptical distribution, an anisotropy. In
-    the affine-invariant metric it is a totally geodesic part of the cone, so that geodesics and
-    distances are those of `SymmetricPositiveDefinite()`. Tangent vectors are symmetric, with
-    `tr(x^-1 v) = 0`. The gradient is `x g x - tr(x g) x / n`.
+    The points are shapes without a size: the scatter matrix of an elliptical distribution, an
+    anisotropy. In the affine-invariant metric the set is a totally geodesic part of the cone, so
+    geodesics and distances are those of `SymmetricPositiveDefinite()`. Tangent vectors are
+    symmetric, with `tr(x^-1 v) = 0`. The gradient is `x g x - tr(x g) x / n`.
 
     The residual is the distance to the positive semidefinite matrices, relative to `||x||_F`, plus
     `|log det x| / (||x||_F ||x^-1||_F)`, the distance to the set to first order. `project` lifts
-    the eigenvalues to `100 n eps` of the largest in size and divides by the n-th root of the
-    determinant; this is not the nearest point, which can be too ill-conditioned to be held.
+    the eigenvalues to `100 n eps` of the largest absolute value and divides by the n-th root of the
+    determinant. The nearest point can be too ill-conditioned for the dtype.
 
     Source: Bhatia, Positive Definite Matrices, Princeton 2007, chapter 6; Bridson & Haefliger,
     Metric Spaces of Non-Positive Curvature, 1999, II.10.
@@ -172,12 +172,12 @@ class SpecialPositiveDefinite(Manifold):
         size = values.abs().amax(-1, keepdim=True)
         bulk = torch.where(size == 0, 1.0, size)
         floor = 100 * z.shape[-1] * torch.finfo(z.dtype).eps * bulk
-        # The set is open: what is not in it is brought inside by a hundredth of its size.
+        # The set is open, so a matrix outside is moved inside by a hundredth of its size.
         inside = torch.where(values > floor, values, 0.01 * bulk)
-        logarithms = (inside / bulk).log()  # of numbers of any size: the mean goes
+        logarithms = (inside / bulk).log()  # the division keeps huge numbers in range
         mean = logarithms.mean(-1, keepdim=True)
         scaled = (logarithms - mean).exp()
-        # A determinant is known no better than its least eigenvalue.
+        # The relative error of a determinant is at least that of the least eigenvalue.
         known = 10 * z.shape[-1] * torch.finfo(z.dtype).eps * size / values.amin(-1, keepdim=True)
         is_point = ((values > floor).all(-1, keepdim=True) & ((mean + bulk.log()).abs() <= known))[
             ..., None
@@ -187,7 +187,7 @@ class SpecialPositiveDefinite(Manifold):
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`sym(z) - <x^-1, z> x^-1 / ||x^-1||^2`."""
-        # x^-1 is the normal; of length 1 it does not overflow when squared.
+        # x^-1 is the normal; it is scaled to length 1, so its square does not overflow.
         normal = sym(inverse(x))
         normal = normal / frobenius(normal)[..., None, None]
         s = sym(z)
@@ -200,11 +200,11 @@ class SpecialPositiveDefinite(Manifold):
         return _normalized(sym(maps.spd_exp(a)))
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square("SpecialPositiveDefinite", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n (n + 1) / 2 - 1`, and `n^2 - 1` of complex matrices."""
+        """`n (n + 1) / 2 - 1`, and `n^2 - 1` for complex matrices."""
         self.check_shape(shape)
         n = shape[-1]
         return n * n - 1 if is_complex(dtype) else n * (n + 1) // 2 - 1

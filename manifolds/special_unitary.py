@@ -43,8 +43,8 @@ from torchmanifold.manifolds.linalg import (
 
 __all__ = ["SpecialUnitary"]
 
-ROUNDINGS = 16  # of an angle, by which the logarithm keeps away from the cut locus
-BISECTIONS = 55  # of the angles up to pi, to the rounding of float64
+ROUNDINGS = 16  # roundings of an angle, within which of the cut locus the logarithm is NaN
+BISECTIONS = 55  # bisections of the angles up to pi, which reach the rounding of float64
 
 
 def _traceless(a: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _traceless(a: Tensor) -> Tensor:
 
 
 def _turned(x: Tensor, angle: Tensor) -> Tensor:
-    """`x exp(i angle)`, one angle a matrix."""
+    """`x exp(i angle)`, with one angle for each matrix."""
     return x * torch.polar(torch.ones_like(angle), angle)[..., None, None]
 
 
@@ -64,7 +64,7 @@ def _phase(x: Tensor) -> Tensor:
 def _unit_determinant(x: Tensor) -> Tensor:
     """`x`, divided by the n-th root of the phase of its determinant.
 
-    It differentiates as the identity: what is given here has determinant 1 but for rounding.
+    It differentiates as the identity, because here the determinant of `x` is 1 up to rounding.
     """
     return _turned(x, -_phase(x) / max(x.shape[-1], 1))
 
@@ -72,8 +72,8 @@ def _unit_determinant(x: Tensor) -> Tensor:
 def _least_angles(s: Tensor, total: Tensor) -> Tensor:
     """The angles `a` that add up to `total`, with the largest `sum s cos(a)`.
 
-    At the maximum all `s_k sin(a_k)` are the same number. All cosines are positive but perhaps
-    that of the least `s`, whose angle `t` is the first zero of an increasing function.
+    At the maximum all `s_k sin(a_k)` are the same number. All cosines are positive, except perhaps
+    that of the least `s`; its angle `t` is the first zero of an increasing function.
 
     Args:
         s: `(*batch, n)`, not negative, decreasing.
@@ -126,9 +126,9 @@ class _Nearest(MatrixFunction):
 def _angles(q: Tensor) -> Tensor:
     """The angles of the shortest `a` with `exp(a) = q` and trace 0, `(*batch, n)`, decreasing.
 
-    The eigenvalues of `q` give them up to multiples of `2 pi`, and the angles in `[-pi, pi]` add up
-    to a multiple `k` of it. Of angles whose sum is 0 the shortest are those of which the `k`
-    largest are less by one turn (the least are more, if `k` is negative).
+    The eigenvalues of `q` determine the angles up to multiples of `2 pi`, and the angles in
+    `[-pi, pi]` add up to `2 pi k`. The shortest angles with the sum 0 follow if the `k` largest are
+    reduced by one turn (if `k` is negative, the least are raised by one turn).
     """
     n = q.shape[-1]
     bad = ~torch.isfinite(q).all(-1).all(-1)[..., None]
@@ -141,7 +141,7 @@ def _angles(q: Tensor) -> Tensor:
 
 
 def _between(x: Tensor, y: Tensor) -> Tensor:
-    """`x*y` in complex128: near the cut locus the logarithm multiplies rounding."""
+    """`x*y` in complex128: near the cut locus the logarithm amplifies rounding errors."""
     return polish(wide(x).mH @ wide(y))
 
 
@@ -150,15 +150,15 @@ def _middle(angles: Tensor) -> Tensor:
 
 
 def _logarithm(q: Tensor, angles: Tensor) -> Tensor:
-    # About the middle of its angles it is a principal logarithm, as long as they span less than
-    # 2 pi; the middle has no influence on the value.
+    # After a rotation by the middle of its angles it is a principal logarithm, as long as they span
+    # less than 2 pi; the middle does not affect the value.
     middle = _middle(angles)
     a = maps.log_orthogonal(_turned(q, -middle))
     return _traceless(a + 1j * middle[..., None, None] * eye_like(a))
 
 
-# A long step has a long trace by rounding, and steps add theirs up: so the determinant is mended
-# after each.
+# The rounding errors of a long step have a trace, and those of many steps add up, so the
+# determinant is corrected after each step.
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return _unit_determinant(polish(maps.exp_step(x, _traceless(x.mH @ v))))
 
@@ -171,14 +171,14 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     q = _between(x, y)
     angles = _angles(q.detach())
     spread = angles[..., :1] - angles[..., -1:]
-    # At a spread of 2 pi the logarithm is not unique: NaN, not one of them by chance.
+    # At a spread of 2 pi the logarithm is not unique, so it is NaN and not an arbitrary one.
     cut = (2 * math.pi - spread <= 2 * ROUNDINGS * torch.finfo(x.dtype).eps).any(-1)
     v = wide(x) @ _logarithm(q, angles)
     return narrow(torch.where(cut[..., None, None], torch.nan, v), x.dtype)
 
 
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    """The norm of the angles, which are defined at the cut locus too."""
+    """The norm of the angles, which exist at the cut locus too."""
     q = _between(x, y)
     angles = _angles(q.detach())
     distance = torch.linalg.vector_norm(angles, dim=-1)
@@ -199,12 +199,12 @@ class SpecialUnitary(Manifold):
     The residual is `||x*x - I||_F + |arg det x| / sqrt(n)`, the second term being the distance of a
     unitary matrix to the group to first order. Tangent vectors are `x a` with `a` skew-Hermitian
     of trace 0; their inner product is the real part of the Frobenius one, and the group has
-    `n^2 - 1` real dimensions. `Exp` is `x expm(x*v)`; other retractions of the unitary group leave
-    this one.
+    `n^2 - 1` real dimensions. `Exp` is `x expm(x*v)`; other retractions of the unitary group lead
+    out of this one.
 
-    The logarithm is the shortest `v` with trace 0, which is not the principal logarithm of `x*y`
-    where the angles of that add up to a turn or more. It is unique as long as its angles span less
-    than `2 pi`, and NaN where they span `2 pi`.
+    The logarithm is the shortest `v` with trace 0. It is not the principal logarithm of `x*y` if
+    the angles of the latter add up to a turn or more. It is unique as long as its angles span less
+    than `2 pi`, and NaN if they span `2 pi`.
 
     Source: Hall, Lie Groups, Lie Algebras, and Representations, 2nd ed. 2015, sections 1.2 and
     3.4; Sakai, On cut loci of compact symmetric spaces, Hokkaido Math. J. 6 (1977).
@@ -245,10 +245,10 @@ class SpecialUnitary(Manifold):
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
-        """The nearest point: the polar factor, its singular directions turned by least angles.
+        """The nearest point: the polar factor, with a small rotation of each singular direction.
 
-        The angles `a` that maximize `sum s cos(a)` for singular values `s` and a given sum. The
-        derivative is infinite only where the nearest point is not unique.
+        The angles `a` of these rotations have a given sum and maximize `sum s cos(a)` for the
+        singular values `s`. The derivative is infinite only where the nearest point is not unique.
         """
         self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
@@ -257,7 +257,7 @@ class SpecialUnitary(Manifold):
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """`x a`, with `a` the skew-Hermitian part of `x*z` less its trace."""
+        """`x a`, with `a` the traceless skew-Hermitian part of `x*z`."""
         return x @ _traceless(skew(x.mH @ z))
 
     @in_working_precision
@@ -269,13 +269,13 @@ class SpecialUnitary(Manifold):
         return _unit_determinant(maps.qr(z))
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square(
             "SpecialUnitary", shape, "; matrices of another shape may be points of Stiefel()"
         )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n^2 - 1`, of real dimensions."""
+        """`n^2 - 1` real dimensions."""
         self.check_dtype(dtype)
         self.check_shape(shape)
         return shape[-1] ** 2 - 1

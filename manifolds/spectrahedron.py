@@ -71,7 +71,7 @@ class Spectrahedron(Manifold):
     r"""Positive semidefinite matrices of trace 1 and rank `k`, as factors `Y`, `(*batch, n, k)`.
 
     The matrix is `Y Y'`, with `||Y||_F = 1`, and `Y Q` with orthogonal `Q` is the same point, so a
-    loss must not depend on it: `f(Y Q) = f(Y)`. Complex points are the density matrices of quantum
+    loss must not depend on `Q`: `f(Y Q) = f(Y)`. Complex points are the density matrices of quantum
     states of rank `k`; one column is a pure state. Tangent vectors are the horizontal ones,
     `<Y, v> = 0` and `Y'v` symmetric, in the Frobenius inner product. The distance is the Bures
     angle, `arccos tr |Y'Z|`.
@@ -110,7 +110,7 @@ class Spectrahedron(Manifold):
 
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
-        """`z / ||z||_F`; a multiple of the first columns of the identity where `z` is zero."""
+        """`z / ||z||_F`; a multiple of the first columns of the identity if `z` is zero."""
         self.check_shape(tuple(z.shape))
         n, k = z.shape[-2:]
         first = torch.eye(n, k, dtype=z.dtype, device=z.device) / math.sqrt(k)
@@ -132,7 +132,7 @@ class Spectrahedron(Manifold):
         refuse_wide("Spectrahedron", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n k - 1 - k (k - 1) / 2`, and `2 n k - 1 - k^2` of complex matrices."""
+        """`n k - 1 - k (k - 1) / 2`, and `2 n k - 1 - k^2` for complex matrices."""
         self.check_shape(shape)
         n, k = shape[-2:]
         return 2 * n * k - 1 - k * k if is_complex(dtype) else n * k - 1 - k * (k - 1) // 2

@@ -33,7 +33,7 @@ def _dot(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    # Dividing by the largest entry first keeps huge and tiny vectors from over- and underflow.
+    # Division by the largest entry keeps huge and tiny vectors from over- and underflow.
     scale = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     x = x / scale
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
@@ -41,7 +41,7 @@ def _unit(x: Tensor) -> Tensor:
 
 def _exp(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
     cos, sinc = cos_sinc(_dot(v, v))
-    # The last normalization keeps 10^4 steps at rounding; without it the error adds up.
+    # The last normalization keeps the error of 10^4 steps at rounding level; else it would add up.
     return _unit(cos * x + sinc * v)
 
 
@@ -58,7 +58,7 @@ def _log(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _dist(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    # Accurate for near and for opposite points, where arc cosine and arc sine are not.
+    # Accurate for near and for opposite points, unlike arc cosine and arc sine.
     chord, other = (torch.linalg.vector_norm(z, dim=-1) for z in (x - y, x + y))
     return 2 * torch.atan2(chord, other)
 
@@ -68,7 +68,7 @@ def _weingarten(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
 
 
 def _transport(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    # The part of w along v turns with the velocity; all else stays.
+    # The part of w along v turns with the velocity, and the rest stays.
     square = _dot(v, v)
     cos, sinc = cos_sinc(square)
     # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2
@@ -93,7 +93,7 @@ class Sphere(Manifold):
     """Unit vectors, `||x|| = 1`, in the last dimension: points of shape `(*batch, n)`.
 
     The residual is `| ||x||^2 - 1 |`. `Exp` is the great circle, `x cos|v| + v sin|v| / |v|`.
-    The logarithm of the opposite point is not unique, and NaN.
+    The logarithm of the opposite point is not unique, so it is NaN.
 
     Source: Absil, Mahony & Sepulchre 2008, examples 3.5.1, 4.1.1 and 5.4.1.
 
@@ -154,6 +154,6 @@ class Sphere(Manifold):
             raise ValueError(f"Sphere: a point is a vector, got the shape {tuple(shape)}")
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n - 1`, and `2 n - 1` of complex vectors."""
+        """`n - 1`, and `2 n - 1` for complex vectors."""
         self.check_shape(shape)
         return shape[-1] * (2 if is_complex(dtype) else 1) - 1

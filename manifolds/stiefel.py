@@ -50,9 +50,9 @@ __all__ = ["Stiefel"]
 
 
 def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # Zimmermann & Hueper 2022, their beta = 1: a canonical geodesic with twice the
-    # rotation of the columns, turned back once. Both factors are orthogonal, however long v is;
-    # those of Edelman, Arias & Smith 1998, eq. (2.17), are not.
+    # Zimmermann & Hueper 2022 with beta = 1: a canonical geodesic with twice the rotation of the
+    # columns, and a rotation back. Both factors are orthogonal, however long v is; the factors of
+    # Edelman, Arias & Smith 1998, eq. (2.17), are not.
     v = bounded_along(x, v)
     a = skew(x.mH @ v)
     y = maps.exp_thin(x, v + x @ a)
@@ -62,8 +62,8 @@ def _embedded_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) -> Tensor:
     if x.shape[-2] == x.shape[-1]:
         return square_steepest(M, x, egrad, dtype)
-    # What is projected here has the norm 1, so its tangent part may be rounded; that of the
-    # gradient may not, beside a large normal part.
+    # The projected matrix has norm 1 here, so its tangent part may be rounded. The tangent part of
+    # a gradient may not, because the normal part can be large.
     d = maps.polar_direction(M.gradient(x, egrad), dtype=dtype)
     return d - product_in(dtype, x, sym(product_in(dtype, x.mH, d)))
 
@@ -73,7 +73,8 @@ def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _canonical_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
-    # Edelman, Arias & Smith 1998, eq. (2.53), with x'x = I used to keep it tangent to rounding.
+    # Edelman, Arias & Smith 1998, eq. (2.53), simplified by x'x = I so that it is tangent to
+    # rounding.
     t = M.tangent(x, egrad)
     return t + x @ skew(x.mH @ t)
 
@@ -92,7 +93,7 @@ def _canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 
 def _canonical_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # Moves by group action, so one Newton-Schulz step is part of the definition.
+    # This is a group action, so one Newton-Schulz step is part of its definition.
     return polish(maps.exp_thin(x, v))
 
 
@@ -112,8 +113,8 @@ def _projected_qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
 class Stiefel(Manifold):
     r"""Matrices with orthonormal columns, `x'x = I`, of shape `(*batch, n, p)` with `n >= p`.
 
-    A square point may have determinant 1 or -1 (or any phase, if complex), and keeps it. A wide
-    matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
+    A square point may have determinant 1 or -1 (or any phase, if complex), and steps keep the sign.
+    A wide matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
 
     The residual is `||x'x - I||_F`. Tangent vectors satisfy `sym(x'v) = 0`. The gradient is
     `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
@@ -156,7 +157,7 @@ class Stiefel(Manifold):
             qr, {EuclideanMetric: 1, Canonical: 1}, trivialize={EuclideanMetric: _projected_qr}
         ),
         Polar: RetractionRule(polar, {EuclideanMetric: 2, Canonical: 1}),
-        # These two see of any tensor its tangent part alone.
+        # These two use only the tangent part of a tensor.
         Cayley: RetractionRule(
             _cayley, {EuclideanMetric: 1, Canonical: 2}, trivialize={EuclideanMetric: _cayley}
         ),
@@ -173,7 +174,7 @@ class Stiefel(Manifold):
         return gram_residual(x)
 
     def project(self, z: Tensor) -> Tensor:
-        """The polar factor of `z`: the nearest point (a nearest one if `z` is rank deficient)."""
+        """The polar factor of `z`: the nearest point, or one of several if `z` lacks full rank."""
         self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 
@@ -200,7 +201,7 @@ class Stiefel(Manifold):
             )
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n p - p (p + 1) / 2`, and `2 n p - p^2` of complex matrices."""
+        """`n p - p (p + 1) / 2`, and `2 n p - p^2` for complex matrices."""
         self.check_shape(shape)
         n, p = shape[-2:]
         return 2 * n * p - p * p if is_complex(dtype) else n * p - p * (p + 1) // 2

@@ -69,11 +69,11 @@ class Symmetric(Manifold):
         return sym(z)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square("Symmetric", shape)
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n (n + 1) / 2`, and `n^2` of complex matrices."""
+        """`n (n + 1) / 2`, and `n^2` for complex matrices."""
         self.check_shape(shape)
         n = shape[-1]
         return n * n if is_complex(dtype) else n * (n + 1) // 2

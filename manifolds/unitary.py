@@ -91,11 +91,11 @@ class Unitary(Manifold):
         return maps.qr(z)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is not square."""
+        """Refuse a matrix that is not square."""
         require_square("Unitary", shape, "; matrices of another shape may be points of Stiefel()")
 
     def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n^2`, of real dimensions."""
+        """`n^2` real dimensions."""
         self.check_dtype(dtype)
         self.check_shape(shape)
         return shape[-1] ** 2
