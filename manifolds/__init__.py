@@ -41,6 +41,7 @@ from torchmanifold.manifolds.geometry import (
     check_hessian,
     check_retraction,
     on_matrices,
+    require_manifold,
     stein_divergence,
     thompson_distance,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "check_retraction",
     "maps",
     "on_matrices",
+    "require_manifold",
     "stein_divergence",
     "thompson_distance",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torchmanifold.weights import manifold_of, stamp
 
-__all__ = ["collect", "param_groups"]
+__all__ = ["as_groups", "collect", "param_groups"]
 
 
 def param_groups(
@@ -59,6 +59,18 @@ def param_groups(
 def _parametrizations(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     children = module._modules.get("parametrizations")
     return children.named_children() if isinstance(children, nn.ModuleDict) else ()
+
+
+def as_groups(owner: object, params: Any) -> Any:
+    """Groups of a model, and parameters or groups of them as they are."""
+    if isinstance(params, nn.Module):
+        return [{"params": params}]
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{type(owner).__name__}: params must be a model, its parameters, or groups of them, "
+            f"got {params!r}"
+        )
+    return params
 
 
 def collect(model: nn.Module) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.batches import Plan, sharded
-from torchmanifold.optim.groups import collect
+from torchmanifold.optim.groups import as_groups, collect
 from torchmanifold.optim.guards import (
     refuse_overwritten,
     refuse_replaced,
@@ -89,9 +89,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         others = ("self", "params", "__class__")
         self.defaults = defaults = {n: value for n, value in given.items() if n not in others}
         self._check(defaults)
-        if isinstance(params, nn.Module):
-            params = [{"params": params}]
-        super().__init__(params, defaults)
+        super().__init__(as_groups(self, params), defaults)
         warn_of_no_manifold(self, self._known)
 
     def _check(self, options: dict[str, Any]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
 
-__all__ = ["check_point", "check_tensor", "nearest"]
+__all__ = ["check_module", "check_point", "check_tensor", "nearest"]
 
 
 # How far from the manifold an assigned value may be, in units of `Manifold.tolerance`. The results
@@ -17,6 +17,17 @@ __all__ = ["check_point", "check_tensor", "nearest"]
 _SLACK = 100
 
 _HALF = (torch.float16, torch.bfloat16)
+
+
+def check_module(caller: str, name: str, module: object, remedy: str = "") -> None:
+    """Refuse what is no module.
+
+    Raises:
+        TypeError: with the name of the argument.
+    """
+    if not isinstance(module, nn.Module):
+        found = type(module).__name__
+        raise TypeError(f"{caller}: {name} must be an nn.Module, got {found}{remedy}")
 
 
 def check_tensor(manifold: Manifold, name: str, x: Tensor) -> None:

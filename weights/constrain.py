@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold
+from torchmanifold.manifolds import Manifold, require_manifold
 from torchmanifold.parametrize import (
     hosts,
     is_parametrized,
@@ -18,7 +18,7 @@ from torchmanifold.parametrize import (
     register_parametrization,
     remove_parametrizations,
 )
-from torchmanifold.weights.checks import check_tensor, nearest
+from torchmanifold.weights.checks import check_module, check_tensor, nearest
 from torchmanifold.weights.fit import fit
 from torchmanifold.weights.record import constrained, manifold_of, record, recorded, stamp, strike
 from torchmanifold.weights.sharding import is_sharded
@@ -77,10 +77,8 @@ def constrain(
     """
     if how not in ("parametrized", "riemannian"):
         raise ValueError(f'constrain: how must be "parametrized" or "riemannian", got {how!r}')
-    if not isinstance(manifold, Manifold):
-        raise TypeError(
-            f"constrain: manifold must be a manifold such as Stiefel(), got {manifold!r}"
-        )
+    check_module("constrain", "module", module, "; place_ takes a parameter")
+    require_manifold("constrain", manifold)
     if not isinstance(manifold.event_ndim, int):
         raise TypeError(
             f"constrain: a weight is one tensor, but a point of {manifold!r} has several; put "
@@ -203,6 +201,7 @@ def unconstrain(module: nn.Module, tensor_name: str | Iterable[str]) -> nn.Modul
     Raises:
         ValueError: if a name matches no constrained weight. Then nothing is changed.
     """
+    check_module("unconstrain", "module", module)
     present = [name for name, _ in constrained(module)]
     found: dict[str, None] = {}
     for pattern in [tensor_name] if isinstance(tensor_name, str) else tensor_name:

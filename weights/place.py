@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds import Manifold, Product
+from torchmanifold.manifolds import Manifold, Product, require_manifold
 from torchmanifold.weights.checks import check_tensor, nearest
 from torchmanifold.weights.record import Placement, manifold_of, place
 from torchmanifold.weights.sharding import is_sharded
@@ -46,8 +46,7 @@ def place_(parameter: Any, manifold: Manifold) -> Any:
         >>> bool(tm.manifold_of(x).residual(x) < 1e-5)
         True
     """
-    if not isinstance(manifold, Manifold):
-        raise TypeError(f"place_: manifold must be a manifold such as Stiefel(), got {manifold!r}")
+    require_manifold("place_", manifold)
     pairs = _pairs(parameter, manifold)
     for tensor, factor in pairs:
         _check(tensor, factor)

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from torchmanifold.parametrize import is_parametrized
+from torchmanifold.weights.checks import check_module
 from torchmanifold.weights.points import maps_before, trivialization_of
 from torchmanifold.weights.sharding import whole, write
 
@@ -54,6 +55,7 @@ def rebase_(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         >>> bool((layer.parametrizations.weight.original == 0).all())
         True
     """
+    check_module("rebase_", "module", module)
     chains = _movable(module)
     if optimizer is not None:
         _check_optimizer("rebase_", chains, optimizer)
@@ -108,6 +110,8 @@ def _movable(module: nn.Module) -> list[Any]:
 def _check_optimizer(caller: str, chains: list[Any], optimizer: Optimizer) -> None:
     """Refuse an optimizer whose state has points, or that moves no coordinates."""
     kind = type(optimizer).__name__
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"{caller}: optimizer must be an optimizer of PyTorch, got {optimizer!r}")
     ours = {id(parametrizations.original) for parametrizations in chains}
     held = [p for g in optimizer.param_groups for p in g["params"] if id(p) in ours]
     if not held:
@@ -175,17 +179,17 @@ def rebase_every(model: nn.Module, optimizer: Optimizer, steps: int = 100) -> Re
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"rebase_every: steps must be a positive integer, got {steps!r}")
+    check_module("rebase_every", "model", model)
     chains = _movable(model)
     if not chains:
         raise ValueError(
             f"rebase_every: {type(model).__name__} has no weight constrained with "
             f'how="parametrized", so there is no base to move'
         )
-    _movable(model)
+    _check_optimizer("rebase_every", chains, optimizer)
     if any(isinstance(hook, _Rebase) for hook in optimizer._optimizer_step_post_hooks.values()):
         raise ValueError(
             f"rebase_every: this {type(optimizer).__name__} is rebased already; remove the first "
             f"handle, or put the models in one nn.ModuleList"
         )
-    _check_optimizer("rebase_every", chains, optimizer)
     return optimizer.register_step_post_hook(_Rebase(model, steps))

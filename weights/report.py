@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmanifold.manifolds import Manifold
+from torchmanifold.weights.checks import check_module
 from torchmanifold.weights.points import maps_after, point
 from torchmanifold.weights.record import constrained, recorded
 
@@ -75,6 +76,7 @@ def report(model: nn.Module) -> Report:
         >>> [(row.name, row.shape) for row in tm.report(layer)]
         [('weight', (4, 4))]
     """
+    check_module("report", "model", model)
     rows = []
     for prefix, module in model.named_modules():
         for name, manifold in constrained(module):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from torchmanifold.manifolds import Manifold
+from torchmanifold.manifolds import Manifold, require_manifold
 from torchmanifold.weights.checks import check_point, nearest
 
 __all__ = ["Trivialization"]
@@ -46,6 +46,7 @@ class Trivialization(nn.Module):
     def __init__(self, manifold: Manifold, base: Tensor) -> None:
         """Make the given point the base."""
         super().__init__()
+        require_manifold("Trivialization", manifold)
         self.manifold = manifold
         self.register_buffer(
             "base", self._nearest(base).clone(memory_format=torch.contiguous_format)

@@ -57,6 +57,7 @@ from torchmanifold.manifolds.geometry.orthonormal import (
     weingarten,
 )
 from torchmanifold.manifolds.geometry.product import Product, ProductMetric, ProductRetraction
+from torchmanifold.manifolds.geometry.required import require_manifold
 from torchmanifold.manifolds.geometry.retractions import (
     QR,
     Cayley,
@@ -148,6 +149,7 @@ __all__ = [
     "qr",
     "quadratic",
     "refuse_wide",
+    "require_manifold",
     "require_positive",
     "require_square",
     "short_exp",

@@ -8,6 +8,7 @@ import torch
 
 from torchmanifold.manifolds.geometry.invariants import INVARIANTS, Reads, Trial
 from torchmanifold.manifolds.geometry.manifold import Manifold
+from torchmanifold.manifolds.geometry.required import require_manifold
 from torchmanifold.manifolds.geometry.structure import Shape
 
 __all__ = ["ManifoldCheck", "check_manifold"]
@@ -73,6 +74,7 @@ def check_manifold(
         A verdict that is true if all invariants hold; it prints as a table.
 
     Raises:
+        TypeError: for a class in place of a manifold, and for a shape that is none.
         ValueError: if no point of the manifold has that shape.
 
     Example:
@@ -83,6 +85,10 @@ def check_manifold(
     Source: Boumal, An Introduction to Optimization on Smooth Manifolds, Cambridge 2023, sections
     3.8, 4.8, 5.5 and 6.8.
     """
+    require_manifold("check_manifold", manifold)
+    is_shape = isinstance(shape, tuple | list | dict)
+    if not is_shape:
+        raise TypeError(f"check_manifold: shape must be a tuple such as (4, 3), got {shape!r}")
     manifold.check_shape(shape)
     if dtype is None:
         dtype = torch.complex128 if manifold.numbers == "complex" else torch.float64

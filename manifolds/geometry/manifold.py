@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.shapes import require_dtype
 from torchmanifold.manifolds.geometry.statistics import Statistics
 from torchmanifold.manifolds.geometry.steepest import polar_steepest
-from torchmanifold.manifolds.geometry.structure import Shape, is_shape, mapped, normal, scaled
+from torchmanifold.manifolds.geometry.structure import (
+    Shape,
+    is_shape,
+    mapped,
+    normal,
+    scaled,
+    sizes,
+)
 from torchmanifold.manifolds.geometry.tables import Tables
 from torchmanifold.manifolds.linalg import event_sum
 
@@ -248,10 +256,9 @@ class Manifold(Tables, Statistics):
 
         Raises:
             ValueError: if no point has that shape.
-            TypeError: if no point has entries of that dtype.
+            TypeError: for sizes that are no integers, and if no point has entries of that dtype.
         """
-        if len(shape) == 1 and not isinstance(shape[0], int):
-            shape = shape[0]
+        shape = sizes(self, shape)
         self.check_shape(shape)
         self.check_dtype(dtype)
         if dtype is None and self.numbers == "complex":
@@ -280,15 +287,7 @@ class Manifold(Tables, Statistics):
         Raises:
             TypeError: for integers, and for complex or real numbers if points have no such entries.
         """
-        if dtype is None:
-            return
-        if not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f"{self!r}: points have floating point entries, got {dtype}")
-        found = "complex" if dtype.is_complex else "real"
-        if self.numbers not in (found, "either"):
-            single = torch.promote_types(dtype, torch.float32)
-            other = single.to_real() if dtype.is_complex else single.to_complex()
-            raise TypeError(f"{self!r}: points are {self.numbers}, got {dtype}; use {other}")
+        require_dtype(self, self.numbers, dtype)
 
     def tolerance(self, shape: Shape, dtype: torch.dtype) -> float:
         """Rounding level of the residual: `10 eps sqrt(p)`, with `p` the last dimension."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
+from torchmanifold.manifolds.geometry.required import require_manifold
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
 from torchmanifold.manifolds.geometry.structure import Point, Shape
 
@@ -108,8 +109,7 @@ class Product(Manifold):
             raise ValueError(f"Product: give factors either by position or by name, got {found}")
         factors = manifolds or tuple(named.values())
         for factor in factors:
-            if not isinstance(factor, Manifold):
-                raise TypeError(f"Product: a factor must be a manifold, got {factor!r}")
+            require_manifold("Product", factor, "a factor")
         object.__setattr__(self, "manifolds", factors)
         object.__setattr__(self, "names", tuple(named) if named else None)
 

@@ -1,4 +1,4 @@
-"""Checks of shapes: errors with the remedy."""
+"""Checks of shapes and dtypes: errors with the remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["is_complex", "require_positive", "require_square"]
+__all__ = ["is_complex", "require_dtype", "require_positive", "require_square"]
 
 
 def require_square(name: str, shape: tuple[int, ...], otherwise: str = "") -> None:
@@ -23,6 +23,20 @@ def require_square(name: str, shape: tuple[int, ...], otherwise: str = "") -> No
 def is_complex(dtype: torch.dtype | None) -> bool:
     """Whether the dtype is complex; None stands for real numbers."""
     return dtype is not None and dtype.is_complex
+
+
+def require_dtype(owner: object, numbers: str, dtype: torch.dtype | None) -> None:
+    """Raise a TypeError for a dtype that no number of that kind has; None is any."""
+    if dtype is None:
+        return
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{owner!r}: dtype must be one such as torch.float32, got {dtype!r}")
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise TypeError(f"{owner!r}: points have floating point entries, got {dtype}")
+    if numbers not in ("complex" if dtype.is_complex else "real", "either"):
+        single = torch.promote_types(dtype, torch.float32)
+        other = single.to_real() if dtype.is_complex else single.to_complex()
+        raise TypeError(f"{owner!r}: points are {numbers}, got {dtype}; use {other}")
 
 
 def require_positive(owner: str, name: str, value: object) -> None:

@@ -53,7 +53,7 @@ class Statistics:
 
         Raises:
             NotImplementedError: if the metric has no exact logarithm.
-            ValueError: for weights that are negative, or all zero.
+            ValueError: for a single point, and for weights that are negative, or all zero.
 
         Example:
             >>> import torch, torchmanifold as tm
@@ -137,6 +137,8 @@ class Statistics:
 def _weights(M: Any, points: Point, weights: Tensor | None) -> Tensor:
     """Weights `(m, *batch)` that add to one."""
     like = M.norm(points, mapped(torch.zeros_like, points))
+    if like.ndim == 0:
+        raise ValueError("mean: points is a single point; stack several along a first dimension")
     if weights is None:
         return torch.full_like(like, 1 / like.shape[0])
     weights = weights.to(like)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Point", "Shape", "is_shape", "leaves", "mapped", "normal", "scaled"]
+__all__ = ["Point", "Shape", "is_shape", "leaves", "mapped", "normal", "scaled", "sizes"]
 
 # One tensor, or a tuple or dict of points
 Point = Any
@@ -38,6 +39,22 @@ def leaves(point: Point) -> list[Any]:
 def is_shape(shape: Shape) -> bool:
     """Whether these are the sizes of one tensor."""
     return not isinstance(shape, dict) and all(isinstance(size, int) for size in shape)
+
+
+def sizes(owner: object, given: tuple[Any, ...]) -> Shape:
+    """The shape in the arguments of `random`: integers one by one, or a shape.
+
+    Raises:
+        TypeError: for what is no shape.
+    """
+    if any(isinstance(part, tuple | list | dict) for part in given):  # of a product, one a factor
+        return given[0] if len(given) == 1 else given
+    try:
+        return given if is_shape(given) else tuple(map(operator.index, given))
+    except TypeError:
+        raise TypeError(
+            f"{owner!r}: the sizes of a point are integers, as in random(4, 3), got {given!r}"
+        ) from None
 
 
 def normal(

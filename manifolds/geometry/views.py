@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
+from torchmanifold.manifolds.geometry.required import require_manifold
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
 from torchmanifold.manifolds.geometry.seen import seen_metric, seen_retraction
 
@@ -131,7 +132,8 @@ def on_matrices(
 
 
 def require_tensors(view: View) -> None:
-    """Refuse a view of a product, whose points are not tensors."""
+    """Refuse a view of a product, whose points are not tensors, and of what is not a manifold."""
+    require_manifold(type(view).__name__, view.manifold)
     if not isinstance(view.manifold.event_ndim, int):
         raise ValueError(
             f"{type(view).__name__}: a point of {view.manifold!r} is not one tensor; put the view "

@@ -164,6 +164,11 @@ def objective_of(
         shape = tuple(value.shape)
     elif not isinstance(value, int | float):
         raise TypeError(f"fun: expected a tensor, got {type(value).__name__}")
+    elif jac is None and order > 0:
+        raise TypeError(
+            f"fun: no gradient of a {type(value).__name__} is known; compute the value from x with "
+            f"operations of PyTorch, without .item() or NumPy, or pass jac"
+        )
     if shape and manifold is None:
         manifolds = manifolds_of(x0, None, lambda leaf: Euclidean(ndim=leaf.ndim - len(shape)))
     for leaf, M in zip(leaves, manifolds, strict=True):
