@@ -45,10 +45,10 @@ def riemannian_adam(
     """One step of points `x` of shape `(K, *batch, *event)`; nothing is changed in place.
 
     Args:
-        manifold: where the points lie.
-        x: K weights, which count their steps by themselves.
-        egrad: Euclidean gradients there.
-        state: empty at the first step, then what the step before returned.
+        manifold: the manifold of the points.
+        x: K weights, each with its own count of steps.
+        egrad: Euclidean gradients at `x`.
+        state: empty at the first step, then the state that the last step returned.
         lr: learning rate.
         betas: decay of the two moments.
         eps: added to the denominator.
@@ -86,7 +86,7 @@ def riemannian_adam(
 
 
 def _correction(beta: float, step: Tensor) -> Tensor:
-    """`1 - beta^step`, accurate in float32 and without asking the device for `step`."""
+    """`1 - beta^step`, accurate in float32, without reading `step` from the device."""
     return -torch.expm1(step * (math.log(beta) if beta > 0 else -math.inf))
 
 
@@ -100,7 +100,7 @@ def ordinary_adam(
     for p in params:
         state = states[p]
         if "step" not in state:
-            # On the host, as in PyTorch, unless a graph shall be captured.
+            # On the host, as in PyTorch, unless a graph may capture the step.
             on_device = group["capturable"] or group["fused"]
             state["step"] = torch.zeros((), device=p.device if on_device else "cpu")
             for name in ("exp_avg", "exp_avg_sq"):
@@ -123,7 +123,7 @@ def ordinary_adam(
 
 
 class RiemannianAdam(ManifoldOptimizer):
-    r"""Adam on manifolds: the first moment is transported, the second is a number a matrix.
+    r"""Adam on manifolds: the first moment is transported, the second is one number a matrix.
 
     With `g` the Riemannian gradient, `R` the retraction and `P_y` the projection to the tangent
     space at `y`, a weight `x` of a manifold moves by
@@ -131,8 +131,8 @@ class RiemannianAdam(ManifoldOptimizer):
         m <- beta1 m + (1 - beta1) g,    v <- beta2 v + (1 - beta2) <g, g>_x
         y  = R_x(-lr m^ / (sqrt(v^) + eps)),    m <- P_y m
 
-    where `^` divides by `1 - beta^t`. The step of a matrix is thus about `lr` long, whatever its
-    size. The ordinary weights move exactly as under `torch.optim.Adam` (or `AdamW`).
+    where `^` divides by `1 - beta^t`. The length of a step is therefore about `lr`, whatever the
+    size of the matrix. Ordinary weights move exactly as under `torch.optim.Adam` (or `AdamW`).
 
     Args:
         params: a model, its parameters, groups of them, or `param_groups(model)`.
@@ -147,10 +147,10 @@ class RiemannianAdam(ManifoldOptimizer):
         decoupled_weight_decay: keep weight decay out of the moments, as in AdamW.
         second_moment: `"matrix"`: the squared norm of the gradient in the metric, one number for
             each point (Becigneul & Ganea 2019). `"element"`: the square of each entry of the
-            Riemannian gradient; the direction is projected to the tangent space again (Roy,
-            Mhammedi & Harandi 2018). It depends on the coordinates of the embedding.
+            Riemannian gradient, and the direction is projected to the tangent space again (Roy,
+            Mhammedi & Harandi 2018); this depends on the coordinates of the embedding.
         capturable: let a CUDA graph capture steps of ordinary weights too, as in `torch.optim`;
-            those of weights on manifolds always can be.
+            steps of weights on manifolds can always be captured.
         foreach, fused, nonfinite: as in `RiemannianSGD`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Batches: weights of one group that are alike, and so move together in one call."""
+"""Batches: similar weights of one group, which move together in one call."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["Batch", "Plan", "Stack", "sharded"]
 
 
 def sharded() -> Any:
-    """The module for sharded weights; with it comes `torch.distributed.tensor`, which is slow."""
+    """The module for sharded weights; it imports `torch.distributed.tensor`, which is slow."""
     return importlib.import_module("torchmanifold.optim.sharded")
 
 
-#: weights with no more entries are copied sooner than a view of each is made
+#: copies of weights with at most this number of entries are cheaper than views
 _SMALL = 1024
 #: bytes of the weights that move in one call, on a processor
 _CACHED = 1 << 20
 
 
 class Stack:
-    """What an optimizer keeps of weights that move together: one tensor a name.
+    """The state of weights that move together: one tensor for each name.
 
-    The optimizer's own `state` has, for each weight, the rows of these tensors: it reads, saves
-    and loads as in `torch.optim`, and no step has to gather it.
+    For each weight, the `state` of the optimizer has the rows of these tensors. It can be read,
+    saved and loaded as in `torch.optim`, and no step has to gather it.
 
     Args:
         params: K weights of one shape, with the same names in their state.
@@ -62,8 +62,8 @@ class Stack:
         self.rows.append((name, rows))
 
     def is_intact(self, state: MutableMapping[Tensor, Any]) -> bool:
-        """Does the optimizer's state still hold these rows, and nothing else?"""
-        # With a thousand weights, the loops that are not Python's own take longer than the step.
+        """Whether the optimizer's state still holds these rows, and nothing else."""
+        # With a thousand weights, Python loops would take longer than the step.
         return (
             all(map(is_, map(state.get, self.params), self.states))
             and set(map(len, self.states)) == {len(self.tensors)}
@@ -77,11 +77,11 @@ class Stack:
     def spread(
         self, y: Tensor, state: State, finite: Tensor | None
     ) -> tuple[Tensor, State, Tensor | None]:
-        """What `write` takes, of what was computed from what `gather` gave: the same."""
+        """The arguments of `write`, from the results computed on `gather`: unchanged here."""
         return y, state, finite
 
     def write(self, point: Tensor, tensors: State) -> None:
-        """Write new values to the weights and their state; a name that is new gets a tensor."""
+        """Write new values to the weights and their state; a new name gets a tensor."""
         torch._foreach_copy_(self.params, self._split(point.to(self.params[0].dtype)))
         for name, value in tensors.items():
             if name in self.tensors:
@@ -116,7 +116,7 @@ class Batch:
         self.stack: Stack | None = None
 
     def stacks(self, state: MutableMapping[Tensor, Any]) -> list[tuple[Stack, list[Any]]]:
-        """The weights that have gradients, stacked, and these; by themselves those that are new."""
+        """The weights with gradients, stacked, and their gradients; new weights form own stacks."""
         grads = list(map(attrgetter("grad"), self.params))
         whole = all(map(is_not, grads, repeat(None)))
         if self.stack is not None and whole and self.stack.is_intact(state):
@@ -124,7 +124,7 @@ class Batch:
         alike: dict[frozenset[str], list[int]] = {}
         for i, p in enumerate(self.params):
             if grads[i] is not None:
-                if grads[i].is_sparse:  # looked at here, and not in every step
+                if grads[i].is_sparse:  # checked here, and not in every step
                     raise RuntimeError(
                         f"a weight of shape {tuple(p.shape)} on {self.manifold!r} has a sparse "
                         f"gradient; make the layer with sparse=False"
@@ -140,12 +140,12 @@ class Batch:
 
 
 class Plan:
-    """How the weights of one parameter group move: ordinary ones, and batches on manifolds.
+    """The division of a parameter group into ordinary weights and batches on manifolds.
 
     Args:
         params: the weights of the group.
-        manifold: the manifold on which a weight moves, None for an ordinary one.
-        choice: what that depends on, beside the weight.
+        manifold: the manifold on which a weight moves, None for an ordinary weight.
+        choice: the options on which the manifold depends, beside the weight.
     """
 
     def __init__(
@@ -169,15 +169,15 @@ class Plan:
         parts = [(key[0], part) for key, ps in alike.items() for part in _parts(ps)]
         self.batches = [Batch(where, part, i) for i, (where, part) in enumerate(parts)]
         self.moved = [p for batch in self.batches for p in batch.params]
-        #: what `versions` gave when the weights were known to be on their manifolds
+        #: the value of `versions` when the weights were last known to be on their manifolds
         self.written: int | None = None
 
     def versions(self) -> int:
-        """How often the weights on manifolds have been written to, all together."""
+        """The number of writes to the weights on manifolds, of all weights together."""
         return sum(map(attrgetter("_version"), self.moved))
 
     def holds(self, params: list[Tensor], choice: object = None) -> bool:
-        """Is the plan still right? Weights may have been added, moved, or put on a manifold."""
+        """Whether the plan still holds: weights may have been added, moved, or constrained."""
         if choice != self.choice:
             return False
         same = len(params) == len(self.params) and all(map(is_, params, self.params))
@@ -193,7 +193,7 @@ def _marks(params: list[Tensor]) -> list[list[Any]]:
 
 
 def _parts(members: list[Tensor]) -> list[list[Tensor]]:
-    """Like weights in equal parts whose temporary results stay in a processor's cache."""
+    """Similar weights in equal parts, so that temporary results fit a processor's cache."""
     size = sum(p.nbytes for p in members)
     cached = members[0].device.type == "cpu" and not is_sharded(members[0])
     count = min(-(-size // _CACHED), len(members)) if cached and size > 0 else 1

@@ -26,25 +26,26 @@ def clip_grad_norm_(
 ) -> Tensor:
     r"""Scale gradients so that their total norm, with weights on manifolds, is at most `max_norm`.
 
-    `torch.nn.utils.clip_grad_norm_` measures Euclidean gradients. The part of one that is normal
-    to a manifold moves nothing, but counts there: where it is large, as with a loss that depends
-    on the scale of a weight whose scale is fixed, the steps of all weights become short. Here a
-    weight on a manifold counts by its Riemannian gradient, in the metric of the manifold. The
-    coordinates of a parametrized weight have no normal part: they count as ordinary weights.
+    `torch.nn.utils.clip_grad_norm_` measures Euclidean gradients. The part of a gradient that is
+    normal to a manifold moves nothing, but counts there. It can be large, as with a loss that
+    depends on the scale of a weight whose scale is fixed, and then the steps of all weights become
+    short. Here a weight on a manifold counts by its Riemannian gradient, in the metric of the
+    manifold. The coordinates of a parametrized weight have no normal part, and count as ordinary
+    weights.
 
     Args:
-        parameters: a model, a tensor, or tensors; those without a gradient are left out.
-        max_norm: the largest total norm that is left as it is.
+        parameters: a model, a tensor, or tensors; tensors without a gradient are left out.
+        max_norm: the largest total norm after clipping.
         norm_type: the order of the norm. Orders other than 2 measure the entries of Riemannian
             gradients, not their lengths in the metric.
-        error_if_nonfinite: raise where the total norm is NaN or infinite.
+        error_if_nonfinite: raise if the total norm is NaN or infinite.
         foreach: use PyTorch's multi-tensor functions.
 
     Returns:
         The total norm before clipping.
 
     Raises:
-        RuntimeError: with `error_if_nonfinite`; no gradient is changed then.
+        RuntimeError: with `error_if_nonfinite`; then no gradient is changed.
 
     Example:
         >>> import torch, torchmanifold as tm

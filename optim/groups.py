@@ -1,4 +1,4 @@
-"""Which weights of a model lie on manifolds: parameter groups."""
+"""Parameter groups: the weights of a model on manifolds, and its ordinary weights."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def param_groups(
 ) -> list[dict[str, Any]]:
     """Two parameter groups: ordinary weights, and weights that are constrained to a manifold.
 
-    A weight that is constrained by a parametrization counts by its coordinates, so a script
-    reads the same whichever way its weights are constrained.
+    The coordinates of a parametrized weight are in the second group, so a script reads the same for
+    both ways of constraining a weight.
 
     Args:
-        model: all its parameters are taken, each once.
-        lr: learning rate of the ordinary weights; the optimizer's own if not given.
-        manifold_lr: learning rate of the constrained weights; `lr` if not given.
+        model: the module; each of its parameters is taken once.
+        lr: learning rate of the ordinary weights; by default the optimizer's own.
+        manifold_lr: learning rate of the constrained weights; by default `lr`.
 
     Returns:
-        Groups for any optimizer, ordinary weights first; an empty one is left out.
+        Groups for any optimizer, ordinary weights first; an empty group is left out.
 
     Raises:
         TypeError: if `model` is not a module.
@@ -74,7 +74,7 @@ def as_groups(owner: object, params: Any) -> Any:
 
 
 def collect(model: nn.Module) -> list[Tensor]:
-    """All parameters of a model, stamped with the manifolds that its modules have on record."""
+    """All parameters of a model, stamped with the manifolds that its modules record."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"param_groups: model must be an nn.Module, got {type(model).__name__}")
     stamp(model)

@@ -1,4 +1,4 @@
-"""What an optimizer on manifolds refuses or warns of before it moves anything."""
+"""Errors and warnings of an optimizer on manifolds, before it moves anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["refuse_overwritten", "refuse_replaced", "remember_written", "warn_of
 
 
 def warn_of_no_manifold(owner: object, params: Collection[Tensor]) -> None:
-    """Say, once and at construction, that all weights will move as ordinary ones."""
+    """Warn, once and at construction, that all weights will move as ordinary ones."""
     if not any(manifold_of(p) is not None or is_coordinate(p) for p in params):
         warnings.warn(
             f"{type(owner).__name__}: none of the {len(params)} weights is on a manifold, so all "
@@ -29,14 +29,15 @@ def warn_of_no_manifold(owner: object, params: Collection[Tensor]) -> None:
 
 
 def refuse_replaced(owner: object, known: Collection[Tensor], held: Collection[Tensor]) -> None:
-    """Raise if tensors on no manifold stand in the groups in place of weights on manifolds.
+    """Raise if ordinary tensors have replaced weights on manifolds in the groups.
 
-    Wrappers that train flat or full-precision copies put these into the groups of an optimizer.
+    Wrappers that train flat or full-precision copies put the copies into the groups of an
+    optimizer.
 
     Args:
         owner: the optimizer.
-        known: the weights it was given.
-        held: those that its groups hold now.
+        known: the weights that it was given.
+        held: the weights that its groups hold now.
     """
     lost = [p for p in known if p not in held and manifold_of(p) is not None]
     new = [p for p in held if p not in known and manifold_of(p) is None]
@@ -46,16 +47,16 @@ def refuse_replaced(owner: object, known: Collection[Tensor], held: Collection[T
             f"{manifold_of(lost[0])!r} is gone from the parameter groups, where a tensor of shape "
             f"{tuple(new[0].shape)} on no manifold stands now. A wrapper that moves flat or "
             f"full-precision copies cannot keep weights on manifolds: give the optimizer the "
-            f"model's own weights (it keeps a float32 copy of half-precision ones by itself), or "
+            f"model's own weights (it keeps float32 copies of half-precision weights itself), or "
             f'constrain them with how="parametrized"'
         )
 
 
 def refuse_overwritten(owner: object, plan: Plan) -> None:
-    """Raise if somebody else has written to weights since the last step, and left the manifold.
+    """Raise if something else has written a weight off its manifold since the last step.
 
-    That a tensor was written to is read from its version, on the host; its value is looked at
-    only then. Writes through `.data` leave no trace.
+    The version of a tensor, which is on the host, tells whether it was written to; only then is its
+    value checked. Writes through `.data` do not change the version.
     """
     if torch.compiler.is_compiling() or plan.written == plan.versions():
         return
@@ -64,7 +65,7 @@ def refuse_overwritten(owner: object, plan: Plan) -> None:
             return
         for p in batch.params:
             placement = placement_of(p)
-            if placement is None:  # an ordinary weight that its optimizer moves like these
+            if placement is None:  # an ordinary weight that the optimizer moves in a batch
                 break
             name = f"{type(owner).__name__}: a weight of shape {tuple(p.shape)}"
             try:
@@ -79,7 +80,7 @@ def refuse_overwritten(owner: object, plan: Plan) -> None:
 
 
 def remember_written(plan: Plan) -> None:
-    """Take the weights as they are now for the optimizer's own."""
-    # Read, not counted: views of one tensor share their version.
+    """Accept the present values of the weights as written by the optimizer."""
+    # The versions are read, not counted, because views of one tensor share a version.
     if not torch.compiler.is_compiling():
         plan.written = plan.versions()

@@ -19,16 +19,16 @@ __all__ = ["Landing", "landing", "landing_step"]
 
 
 def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: float) -> Tensor:
-    """`x - h (skew(g x') x + attraction x (x'x - I))`, with `h` the smaller of `lr` and safe.
+    """`x - h (skew(g x') x + attraction x (x'x - I))`, with `h` at most `lr`, and safe.
 
     The two parts of the field are orthogonal to each other, and the first changes `x'x` to second
-    order only, whatever `g` is. So with `d = ||x'x - I||_F`, a step `h` up to `1 / (2 attraction)`
-    ends within `d - 2 h attraction d (1 - d) + h^2 ||field||^2`; the safe step is the longest for
-    which this is at most `safety`. Four products, and no `n x n` matrix.
+    order only, for any `g`. So with `d = ||x'x - I||_F`, a step `h` up to `1 / (2 attraction)`
+    ends with a residual of at most `d - 2 h attraction d (1 - d) + h^2 ||field||^2`. The safe step
+    is the longest for which this is at most `safety`. It takes four products, and no `n x n`
+    matrix.
 
-    From a larger `d` the first part is left out, and a step of at most
-    `1 / (2 attraction (1 + d))` brings every singular value nearer to 1: a matrix of full rank
-    comes back from anywhere.
+    For a larger `d` the first part is left out, and a step of at most `1 / (2 attraction (1 + d))`
+    moves every singular value nearer to 1, so a matrix of full rank returns from anywhere.
 
     Args:
         x: `(*batch, n, p)`; the bound holds from `||x'x - I||_F <= safety`.
@@ -42,7 +42,7 @@ def landing_step(x: Tensor, g: Tensor, lr: Rate, attraction: float, safety: floa
     gram = x.mH @ x
     excess = gram - eye_like(x)
     d = frobenius(excess)
-    near = d <= safety + torch.finfo(d.dtype).eps ** 0.5  # a bound that is met is met to rounding
+    near = d <= safety + torch.finfo(d.dtype).eps ** 0.5  # the bound holds up to rounding
     half = extended(near.to(d.dtype) / 2, x)
     field = (half * g) @ gram + x @ (attraction * excess - half * (g.mH @ x))
     size = frobenius(field)
@@ -76,10 +76,10 @@ def landing(
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
     Args:
-        manifold: where the points shall lie: a Stiefel manifold, rotations, a sphere, or a view.
+        manifold: the manifold: Stiefel, rotations, a sphere, or a view of one of them.
         x: the points.
-        egrad: Euclidean gradients there.
-        state: empty at the first step, then what the step before returned.
+        egrad: Euclidean gradients at `x`.
+        state: empty at the first step, then the state that the last step returned.
         lr: learning rate.
         momentum: momentum factor.
         dampening: dampening of the momentum.
@@ -118,26 +118,26 @@ class Landing(ManifoldOptimizer):
         d  = g + momentum b  with Nesterov,  b  without
         x <- x - h (skew(d x') x + attraction x (x'x - I)),    skew(A) = (A - A') / 2
 
-    where `h` is `lr`, or less where that could end with a residual above `safety`. The
-    first part of the field is the gradient in the Euclidean metric if `x` is square, and half of
-    that in the canonical metric if it is tall. A step costs four products; nothing is factorized.
+    where `h` is `lr`, or less if the residual could otherwise exceed `safety`. For square `x` the
+    first part of the field is the gradient in the Euclidean metric. For tall `x` it is half of the
+    gradient in the canonical metric. A step costs four products; nothing is factorized.
 
-    **Bound.** A weight that starts on the manifold has a residual `||x'x - I||_F` of at most
+    **Bound.** A weight that is on the manifold at first has a residual `||x'x - I||_F` of at most
     `safety` (and rounding) after each step, for every learning rate and every gradient, and
-    rotations keep their determinant. With steps that go to zero the residual goes to zero; for
-    steps `h` with fields of norm `a` it settles at about `h a^2 / (2 attraction)`. To end on
-    the manifold, project: `weight.copy_(manifold.project(weight))`. Such weights load into a
-    model whose optimizer has been built.
+    rotations keep their determinant. If the steps go to zero, so does the residual. For steps `h`
+    with fields of norm `a` it settles at about `h a^2 / (2 attraction)`. To end on the manifold,
+    project: `weight.copy_(manifold.project(weight))`. A checkpoint with a residual up to `safety`
+    loads into a model whose optimizer has been built.
 
-    The ordinary weights move exactly as under `torch.optim.SGD`.
+    Ordinary weights move exactly as under `torch.optim.SGD`.
 
     Args:
         params: a model, its parameters, groups of them, or `param_groups(model)`.
         lr: learning rate.
         momentum: momentum factor.
         dampening: dampening of the momentum.
-        weight_decay: adds `weight_decay x` to the Euclidean gradient, which moves the ordinary
-            weights alone.
+        weight_decay: adds `weight_decay x` to the Euclidean gradient, which has an effect on
+            ordinary weights only.
         nesterov: Nesterov momentum; needs momentum and no dampening.
         maximize: maximize instead of minimize.
         attraction: strength of the attraction to the manifold.
@@ -188,12 +188,12 @@ class Landing(ManifoldOptimizer):
         if not manifold.orthonormal:
             raise ValueError(
                 f"Landing: a weight of shape {tuple(parameter.shape)} is on {manifold!r}; landing "
-                f"knows orthonormal columns: Stiefel, SpecialOrthogonal, Sphere; give it to "
+                f"needs orthonormal columns: Stiefel, SpecialOrthogonal, Sphere; give it to "
                 f"RiemannianSGD"
             )
         placement = placement_of(parameter)
         assert placement is not None
-        placement.residual = group["safety"]  # what loading a checkpoint has to accept
+        placement.residual = group["safety"]  # a checkpoint may have this residual
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         ordinary_sgd(self.state, group, params, grads)

@@ -16,7 +16,7 @@ from torchmanifold.optim.rule import State, move
 
 __all__ = ["Matrices", "Products", "RiemannianMuon", "Scale", "riemannian_muon"]
 
-#: how far an ordinary matrix moves, by its shape
+#: the length of a step of an ordinary matrix, by its shape
 Scale = Literal["match_rms_adamw", "original", "spectral", "none"]
 #: how ordinary matrices move
 Matrices = Literal["muon", "adamw"]
@@ -25,7 +25,7 @@ Products = Literal["bfloat16", "full"]
 
 
 def shape_scale(scale: Scale, rows: int, columns: int) -> float:
-    """What the step of an ordinary matrix is multiplied by."""
+    """The factor of the step of an ordinary matrix."""
     if scale == "match_rms_adamw":
         return 0.2 * math.sqrt(max(rows, columns))
     if scale == "original":
@@ -50,15 +50,15 @@ def riemannian_muon(
     """One step of points `x` of shape `(K, *event)`; nothing is changed in place.
 
     Args:
-        manifold: where the points lie; Euclidean space for ordinary matrices.
+        manifold: the manifold of the points; Euclidean space for ordinary matrices.
         x: K weights.
-        egrad: Euclidean gradients there.
-        state: empty at the first step, then what the step before returned.
+        egrad: Euclidean gradients at `x`.
+        state: empty at the first step, then the state that the last step returned.
         lr: learning rate.
         momentum: decay of the average of Euclidean gradients.
         nesterov: Nesterov momentum.
         weight_decay: strength of the decoupled pull towards zero.
-        scale: what the step of an ordinary matrix is multiplied by, see `RiemannianMuon`.
+        scale: the factor of the step of an ordinary matrix, see `RiemannianMuon`.
         products: the precision of the direction, see `RiemannianMuon`.
         maximize: maximize instead of minimize.
 
@@ -87,39 +87,39 @@ class RiemannianMuon(ManifoldOptimizer):
         m  = momentum b + (1 - momentum) g  with Nesterov,  b  without
         x <- R_x(-lr d),    d = manifold.steepest(x, m)
 
-    where `d` is the polar factor of the Riemannian gradient in spectral norm about 1. On square
-    matrices with orthonormal columns that is manifold Muon, solved exactly; on tall ones it is
-    the variant without an inner loop (SPEL). On Stiefel, rotations and the sphere, whose points
-    have the spectral norm 1 themselves, `lr` is the angle of a step, whatever the shape: 0.03 to
-    0.1 are usual.
+    where `d` is the approximate polar factor of the Riemannian gradient, with a spectral norm of
+    about 1. On square matrices with orthonormal columns this is manifold Muon, solved exactly. On
+    tall ones it is the variant without an inner loop (SPEL). Points of Stiefel, rotations and the
+    sphere have the spectral norm 1, so `lr` is the angle of a step, whatever the shape; 0.03 to 0.1
+    are usual.
 
-    One optimizer trains a model: ordinary matrices move as under Muon, kernels of convolutions as
-    the matrices `(out, rest)`, and vectors as under `torch.optim.AdamW`. Embeddings and heads,
-    which move better under AdamW, go to a group with `matrices="adamw"`:
+    One optimizer trains a whole model: ordinary matrices move as under Muon, kernels of
+    convolutions as the matrices `(out, rest)`, and vectors as under `torch.optim.AdamW`. Embeddings
+    and heads, which move better under AdamW, go to a group with `matrices="adamw"`:
 
         groups = tm.optim.param_groups(body, lr=3e-3, manifold_lr=0.05)
         groups.append({"params": head.parameters(), "lr": 3e-3, "matrices": "adamw"})
 
     Args:
         params: a model, its parameters, groups of them, or `param_groups(model)`.
-        lr: learning rate; of ordinary matrices it is multiplied by `scale`.
+        lr: learning rate; for ordinary matrices it is multiplied by `scale`.
         momentum: decay of the average of gradients.
         nesterov: Nesterov momentum.
         weight_decay: decoupled weight decay. On Stiefel, rotations and the sphere the norm is
             constant, and weight decay does nothing.
-        scale: what the step of an ordinary matrix of `n` rows and `p` columns is multiplied by.
-            `"match_rms_adamw"`: `0.2 sqrt(max(n, p))`, with which the rates of AdamW fit.
-            `"original"`: `sqrt(max(1, n / p))`, Muon's own. `"spectral"`: `sqrt(n / p)`, with
-            which outputs change by at most `lr` at any width. `"none"`: 1.
+        scale: the factor of the step of an ordinary matrix with `n` rows and `p` columns.
+            `"match_rms_adamw"`: `0.2 sqrt(max(n, p))`, for which rates of AdamW are right.
+            `"original"`: `sqrt(max(1, n / p))`, as in Muon. `"spectral"`: `sqrt(n / p)`, for which
+            outputs change by at most `lr` at any width. `"none"`: 1.
         matrices: how ordinary matrices move, `"muon"` or `"adamw"`.
         products: `"bfloat16"`: the products of the polar factor are made in bfloat16, as in
-            `torch.optim.Muon`, and singular values of `d` lie in [0.78, 1.13]. Retractions are
-            computed in float32 all the same, so weights stay on their manifolds as precisely as
-            under any optimizer. `"full"`: in the dtype of the weight, as always in float64; the
-            singular values lie in [0.88, 1.12].
-        betas, eps: of AdamW for vectors.
+            `torch.optim.Muon`, and the singular values of `d` lie in [0.78, 1.13]. Retractions are
+            still computed in float32, so weights stay on their manifolds as precisely as under any
+            other optimizer. `"full"`: the products are made in the dtype of the weight, and the
+            singular values lie in [0.88, 1.12]. Float64 weights always use `"full"`.
+        betas, eps: options of AdamW for vectors.
         maximize: maximize instead of minimize.
-        capturable, foreach, fused: of AdamW for vectors, as in `torch.optim`.
+        capturable, foreach, fused: options of AdamW for vectors, as in `torch.optim`.
         nonfinite: as in `RiemannianSGD`.
 
     Raises:
@@ -178,7 +178,7 @@ class RiemannianMuon(ManifoldOptimizer):
         if not manifold.offers("steepest"):
             raise ValueError(
                 f"RiemannianMuon: a weight of shape {tuple(parameter.shape)} is on {manifold!r}, "
-                f"whose points are no matrices; give it to RiemannianAdam"
+                f"whose points are not matrices; give it to RiemannianAdam"
             )
 
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Steps that are not finite: found and undone on the device."""
+"""Steps that are not finite: detected and undone on the device."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["all_finite", "is_finite", "only_finite", "warn_of_nonfinite", "where
 
 
 def is_finite(x: Tensor) -> Tensor:
-    """Which of K stacked weights or numbers are finite, `(K,)`."""
+    """A mask `(K,)` of the finite ones among K stacked weights or numbers."""
     return torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x)
 
 
 def all_finite(x: Tensor) -> Tensor:
-    """Whether a tensor is finite, a tensor itself; on all processes if it is sharded."""
+    """Whether a tensor is finite, as a tensor; on all processes if it is sharded."""
     finite = torch.isfinite(x).all()
     return finite.full_tensor() if is_sharded(finite) else finite  # type: ignore[attr-defined]
 
@@ -30,16 +30,16 @@ def all_finite(x: Tensor) -> Tensor:
 def warn_of_nonfinite(optimizer: torch.optim.Optimizer, params: list[Tensor]) -> bool:
     """Warn if a weight is not finite.
 
-    Only weights on the CPU are looked at: on an accelerator the host would wait for the device.
+    Only weights on the CPU are checked: on an accelerator the host would wait for the device.
 
     Returns:
-        Whether there was something to warn of.
+        Whether there was a warning.
     """
     for p in params:
         if p.device.type == "cpu" and not bool(all_finite(p)):
             warnings.warn(
-                f"{type(optimizer).__name__}: a weight of shape {tuple(p.shape)} is not finite any "
-                "more: a step was too long, or its gradient was not finite. "
+                f"{type(optimizer).__name__}: a weight of shape {tuple(p.shape)} is no longer "
+                "finite: a step was too long, or its gradient was not finite. "
                 'nonfinite="skip" leaves such steps out; a smaller learning rate avoids them.',
                 RuntimeWarning,
                 stacklevel=4,
@@ -53,13 +53,13 @@ def _local(x: Tensor) -> Tensor:
 
 
 def where(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
-    """The stacked weights `x` where the mask `(K,)` is true."""
+    """The stacked weights `x` where the mask `(K,)` is true, and `other` elsewhere."""
     return torch.where(extended(mask, x), x, other)
 
 
 @contextlib.contextmanager
 def only_finite(states: MutableMapping[Tensor, Any], params: list[Tensor]) -> Iterator[None]:
-    """Undo, on the device, what happens to weights whose gradient is not finite."""
+    """Undo, on the device, the change of weights whose gradient is not finite."""
     before = [
         (p.clone(), {k: v.clone() for k, v in states[p].items() if isinstance(v, Tensor)})
         for p in params
@@ -70,7 +70,7 @@ def only_finite(states: MutableMapping[Tensor, Any], params: list[Tensor]) -> It
         finite = all_finite(p.grad)
         _local(p).copy_(torch.where(finite, _local(p), _local(old)))
         for name, value in states[p].items():
-            # PyTorch keeps step counts on the host, where no device may be asked.
+            # PyTorch keeps step counts on the host, which must not wait for the device.
             if name != "skipped" and isinstance(value, Tensor) and value.device == p.device:
                 kept = _local(state[name]) if name in state else 0
                 _local(value).copy_(torch.where(finite, _local(value), kept))

@@ -1,4 +1,4 @@
-"""What all Riemannian optimizers share: batches, state, non-finite steps. A rule moves a batch."""
+"""The base class of all Riemannian optimizers: batches, state and non-finite steps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Move(NamedTuple):
-    """A computed step of stacked weights that has not been made yet."""
+    """A computed step of stacked weights that has not been written yet."""
 
     stack: Any  # Stack or ShardedStack
     point: Tensor
@@ -50,10 +50,10 @@ class Move(NamedTuple):
 class ManifoldOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer of `torch.optim` that keeps weights on their manifolds.
 
-    Ordinary weights are handed to PyTorch's own functions. Weights on one manifold, of one shape,
-    dtype, device and group, are stacked and move in one call of `rule`.
+    PyTorch's own functions move ordinary weights. Weights on one manifold, of one shape, dtype,
+    device and group, are stacked and move in one call of `rule`.
 
-    A subclass gives `rule`, `_ordinary` and a constructor that passes its arguments on, as
+    A subclass defines `rule`, `_ordinary` and a constructor that passes its arguments on, as
     `super().__init__(params, locals())`.
 
     Args:
@@ -61,15 +61,15 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         given: the arguments of the constructor by their names.
         foreach: compute ordinary weights by PyTorch's multi-tensor functions.
         fused: compute ordinary weights by PyTorch's fused functions.
-        nonfinite: what becomes of a step that is not finite.
+        nonfinite: the treatment of a step that is not finite.
     """
 
     #: `(manifold, x, egrad, state, *, options) -> (y, state)`, of stacked weights `(K, ...)`; the
     #: state is empty at their first step. Its keyword arguments are options of the optimizer.
     rule: ClassVar[Callable[..., tuple[Tensor, State]]]
-    #: the names of these
+    #: the names of its keyword arguments
     _names: ClassVar[tuple[str, ...]]
-    #: what options allow
+    #: the allowed values of options
     _types: ClassVar[dict[str, Allowed]] = {}
 
     #: read by the guard that stops other optimizers from moving a manifold weight
@@ -99,7 +99,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         require(not (fused and foreach), self, "fused", "None or False with foreach=True", fused)
 
     def _manifold(self, group: dict[str, Any], parameter: Tensor) -> Manifold | None:
-        """The manifold on which a weight moves, None for an ordinary one."""
+        """The manifold on which a weight moves, None for an ordinary weight."""
         return manifold_of(parameter)
 
     def _choice(self, group: dict[str, Any]) -> object:
@@ -107,7 +107,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         return None
 
     def _accept(self, parameter: Tensor, manifold: Manifold, group: dict[str, Any]) -> None:
-        """Refuse a weight on a manifold where the rule makes no sense."""
+        """Refuse a weight on a manifold for which the rule makes no sense."""
 
     @abstractmethod
     def _ordinary(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
@@ -159,7 +159,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             refuse_overwritten(self, plan)
         moves: Any = self._moves()
         if any(group["nonfinite"] == "raise" for group in self.param_groups):
-            moves = list(moves)  # all are computed before any is made
+            moves = list(moves)  # all steps are computed before any is written
             self._refuse_nonfinite(moves)
         for stack, point, state, _ in moves:
             stack.write(point, state)
@@ -174,7 +174,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
         return loss
 
     def _look(self) -> None:
-        """After the steps 1, 2, 4, 8, ... say once that weights are not finite any more."""
+        """After the steps 1, 2, 4, 8, ... warn once if weights are no longer finite."""
         if torch.compiler.is_compiling() or self._steps < 0:
             return
         self._steps += 1
@@ -194,7 +194,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             self._known.clear()
             self._known.update(held)
             old = {p: plan.manifolds[p] for plan in self._plans for p in plan.manifolds}
-            # In place: torch.compile of PyTorch 2.11 lets no step set an attribute.
+            # In place, because under torch.compile of PyTorch 2.11 a step cannot set an attribute.
             self._plans[:] = [
                 Plan(group["params"], functools.partial(self._manifold, group), self._choice(group))
                 for group in groups
@@ -203,7 +203,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                 for p, manifold in plan.manifolds.items():
                     if manifold is not None:
                         self._accept(p, manifold, group)
-                    if old.get(p, manifold) != manifold:  # constrained or freed: it starts anew
+                    if old.get(p, manifold) != manifold:  # constrained or freed: its state is reset
                         self.state.pop(p, None)
 
     def _moves(self) -> Iterator[Move]:
@@ -228,9 +228,9 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
             finite = None
         else:
             finite = is_finite(egrad)
-            # Factorizations raise at NaN, for the whole batch.
+            # Factorizations raise at a NaN, for the whole batch.
             y, new = self.rule(manifold, x, where(finite, egrad, 0), state, **options)
-            for value in (y.to(grads[0].dtype), *new.values()):  # which half precision may overflow
+            for value in (y.to(grads[0].dtype), *new.values()):  # half precision may overflow
                 finite = finite & is_finite(value)
         if group["nonfinite"] == "skip" and finite is not None:
             y = where(finite, y, x)
@@ -258,12 +258,12 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                 )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave; a run goes on to the last bit.
+        """Load a state dict; the run continues as if it had not stopped, to the last bit.
 
         A state dict of the optimizer of `torch.optim` of the same name loads too.
         """
         super().load_state_dict(state_dict)
-        # torch rounds all state to the weight's dtype; that of half-precision weights is float32.
+        # torch rounds all state to the weight's dtype; for half precision the state is float32.
         saved = [i for group in state_dict["param_groups"] for i in group["params"]]
         held = [p for group in self.param_groups for p in group["params"]]
         for i, p in zip(saved, held, strict=True):
@@ -272,13 +272,13 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
                     self.state[p][name] = value.to(p.device, copy=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles take the manifolds along: a copied parameter has no stamp."""
+        """The state with the manifolds, because a copied or pickled parameter has no stamp."""
         held = [p for group in self.param_groups for p in group["params"]]
         stamps = [(p, placement_of(p)) for p in held if placement_of(p) is not None]
         return {**super().__getstate__(), "_stamps": stamps}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Stamp copied parameters; give groups of other versions the options they lack."""
+        """Stamp copied parameters, and add options that groups of other versions lack."""
         state = dict(state)
         for p, placement in state.pop("_stamps", ()):
             place(p, placement)
@@ -292,7 +292,7 @@ class ManifoldOptimizer(torch.optim.Optimizer, ABC):
 
 
 def _master(manifold: Manifold, x: Tensor, master: Tensor | None) -> Tensor:
-    """The float32 copy of half-precision weights, where they have not been changed since."""
+    """The float32 copy of half-precision weights, or the weights if they have changed since."""
     if master is None:
         return manifold.project(x.float())
     return torch.where(master.to(x.dtype) == x, master, x.float())

@@ -1,7 +1,7 @@
-"""The options of optimizers: types that say which values are allowed, and how they are read.
+"""The options of optimizers: types that state the allowed values, and functions that read them.
 
-An option is written once, as a keyword argument of a rule: its type there is what constructors
-and parameter groups are checked against, and its name is what the step passes on.
+An option is written once, as a keyword argument of a rule. Constructors and parameter groups are
+checked against its type, and the step passes it on by its name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def require(condition: bool, owner: object, name: str, wanted: str, value: object) -> None:
-    """Raise a ValueError that names the argument, what it must be, and what it was."""
+    """Raise a ValueError with the name of the argument, its allowed values, and its value."""
     if not condition:
         raise ValueError(f"{type(owner).__name__}: {name} must be {wanted}, got {value!r}")
 
@@ -69,16 +69,16 @@ Fraction = Annotated[float, _number("in [0, 1)", lambda value: 0 <= value < 1)]
 OpenFraction = Annotated[float, _number("in (0, 1)", lambda value: 0 < value < 1)]
 Betas = Annotated[tuple[float, float], Allowed("two numbers in [0, 1)", _are_betas)]
 
-# What momentum averages: Riemannian gradients, transported, or Euclidean ones
+# Momentum averages transported Riemannian gradients, or Euclidean ones
 Average = Literal["riemannian", "euclidean"]
-# Of what a second moment is kept: of a whole point, or of each of its entries
+# A second moment belongs to a whole point, or to each of its entries
 SecondMoment = Literal["matrix", "element"]
-# What becomes of a step that is not finite
+# The treatment of a step that is not finite
 Nonfinite = Literal["propagate", "skip", "raise"]
 
 
 def options_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The arguments of a function that have a default or are passed by name alone."""
+    """The arguments of a function that have a default or are keyword-only."""
     return tuple(
         name
         for name, p in inspect.signature(function).parameters.items()
@@ -87,7 +87,7 @@ def options_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def allowed(function: Callable[..., Any]) -> dict[str, Allowed]:
-    """What the types of a function's arguments say of their values."""
+    """The allowed values of a function's arguments, from their types."""
     found: dict[str, Allowed] = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
         if get_origin(hint) is Literal:

@@ -43,16 +43,16 @@ def riemannian_rmsprop(
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
     Args:
-        manifold: where the points lie.
+        manifold: the manifold of the points.
         x: the points.
-        egrad: Euclidean gradients there.
-        state: empty at the first step, then what the step before returned.
+        egrad: Euclidean gradients at `x`.
+        state: empty at the first step, then the state that the last step returned.
         lr: learning rate.
         alpha: decay of the second moment.
         eps: added to the denominator.
         weight_decay: strength of the pull towards zero.
         momentum: momentum factor.
-        centered: divide by an average of the deviation in place of the length.
+        centered: divide by the deviation of the gradient instead of its length.
         maximize: maximize instead of minimize.
         second_moment: `"matrix"` or `"element"`, see `RiemannianAdam`.
 
@@ -92,7 +92,7 @@ class RiemannianRMSprop(ManifoldOptimizer):
         s <- alpha s + (1 - alpha) <g, g>_x,    b <- momentum b + g / (sqrt(s) + eps)
         y  = R_x(-lr b),    b <- P_y b
 
-    The ordinary weights move exactly as under `torch.optim.RMSprop`.
+    Ordinary weights move exactly as under `torch.optim.RMSprop`.
 
     Args:
         params: a model, its parameters, groups of them, or `param_groups(model)`.
@@ -101,8 +101,7 @@ class RiemannianRMSprop(ManifoldOptimizer):
         eps: added to the denominator.
         weight_decay: adds `weight_decay x` to the Euclidean gradient.
         momentum: momentum factor.
-        centered: subtract from `s` the squared length of an average of the gradients, which is
-            transported.
+        centered: subtract from `s` the squared length of a transported average of the gradients.
         maximize: maximize instead of minimize.
         second_moment: `"matrix"` or `"element"`, as in `RiemannianAdam`.
         capturable: as in `RiemannianAdam`.
@@ -149,7 +148,7 @@ class RiemannianRMSprop(ManifoldOptimizer):
         names = ["square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * momentum]
         for p in params:
             state = self.state[p]
-            # On the host, as in PyTorch, unless a graph shall be captured.
+            # On the host, as in PyTorch, unless a graph may capture the step.
             state.setdefault(
                 "step", torch.zeros((), device=p.device if group["capturable"] else "cpu")
             )

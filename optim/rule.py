@@ -1,4 +1,4 @@
-"""The pieces that the rules of Riemannian optimizers are made of: pure functions of points."""
+"""The parts of the rules of Riemannian optimizers: pure functions of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchmanifold.manifolds import Manifold
 
 __all__ = ["State", "extended", "move", "second_moment_of"]
 
-#: what a rule keeps of stacked weights from one step to the next, by name
+#: the state of a rule for stacked weights between two steps, by name
 State = dict[str, Tensor]
 
 
@@ -23,7 +23,7 @@ def move(manifold: Manifold, x: Tensor, direction: Tensor, lr: float | Tensor) -
 
 
 def second_moment_of(manifold: Manifold, x: Tensor, g: Tensor, kind: str) -> Tensor:
-    """`<g, g>_x`, one number a point, or the squares of the entries of `g`."""
+    """`<g, g>_x`, one number for each point, or the squares of the entries of `g`."""
     return manifold.inner(x, g, g) if kind == "matrix" else (g * g.conj()).real
 
 

@@ -43,10 +43,10 @@ def riemannian_sgd(
     """One step of points `x` of shape `(*batch, *event)`; nothing is changed in place.
 
     Args:
-        manifold: where the points lie.
+        manifold: the manifold of the points.
         x: the points.
-        egrad: Euclidean gradients there.
-        state: empty at the first step, then what the step before returned.
+        egrad: Euclidean gradients at `x`.
+        state: empty at the first step, then the state that the last step returned.
         lr: learning rate.
         momentum: momentum factor.
         dampening: dampening of the momentum.
@@ -56,16 +56,16 @@ def riemannian_sgd(
         average: `"riemannian"` or `"euclidean"`, see `RiemannianSGD`.
 
     Returns:
-        The new points, and the new state: `momentum_buffer` if there is momentum. Where the
-        transport is the projection to the new tangent space, it is left to the next step.
+        The new points, and the new state: `momentum_buffer` if there is momentum. If the transport
+        is the projection to the new tangent space, the next step performs it.
     """
     transported = average == "riemannian"
     g = -egrad if maximize else egrad
     if weight_decay != 0:
         g = g.add(x, alpha=weight_decay)
     buffer = state.get("momentum_buffer") if momentum != 0 else None
-    # Both the gradient and the buffer of the step before are projected to the tangent space at x:
-    # so is their sum, once.
+    # The gradient and the buffer of the last step both need the projection to the tangent space at
+    # x, so their sum is projected once.
     at_once = transported and manifold.metric_rule.embedded
     if transported and (buffer is None or nesterov or not at_once):
         g = manifold.gradient(x, g)
@@ -120,8 +120,8 @@ class RiemannianSGD(ManifoldOptimizer):
         d  = g + momentum b  with Nesterov,  b  without
         y  = R_x(-lr d),    b <- P_y b
 
-    Where the gradient is a projection too, one projection of the next step does both, and
-    `momentum_buffer` holds `b` before it. The ordinary weights move exactly as under
+    If the gradient is a projection too, one projection in the next step does both, and
+    `momentum_buffer` holds `b` before the projection. Ordinary weights move exactly as under
     `torch.optim.SGD`.
 
     Args:
@@ -133,16 +133,16 @@ class RiemannianSGD(ManifoldOptimizer):
             the sphere the norm is constant, and weight decay does nothing.
         nesterov: Nesterov momentum; needs momentum and no dampening.
         maximize: maximize instead of minimize.
-        average: what the momentum averages. `"riemannian"`: Riemannian gradients, transported
-            from point to point. `"euclidean"`: Euclidean gradients; the average is converted at
-            each point. With `Stiefel(metric=Canonical(), retraction=NewtonSchulz(1))` and half the
-            learning rate the latter is POGO (Javaloy & Vergari, arXiv 2602.14656).
+        average: the gradients that the momentum averages. `"riemannian"`: Riemannian gradients,
+            transported from point to point. `"euclidean"`: Euclidean gradients, and each point
+            converts the average. With `Stiefel(metric=Canonical(), retraction=NewtonSchulz(1))` and
+            half the learning rate the latter is POGO (Javaloy & Vergari, arXiv 2602.14656).
         foreach: compute ordinary weights by PyTorch's multi-tensor functions, as in `torch.optim`.
         fused: compute ordinary weights by PyTorch's fused functions, as in `torch.optim`.
-        nonfinite: for a step that is not finite. `"propagate"`: make it. `"skip"`: leave that
-            weight and its state as they are, and count it in `state[weight]["skipped"]`;
-            without synchronizing the device. `"raise"`: raise before any weight is moved;
-            synchronizes.
+        nonfinite: the treatment of a step that is not finite. `"propagate"`: make the step.
+            `"skip"`: leave the weight and its state as they are, and count the step in
+            `state[weight]["skipped"]`, without synchronizing the device. `"raise"`: raise before
+            any weight is moved, which synchronizes.
 
     Raises:
         ValueError: for an option out of its range.

@@ -1,9 +1,10 @@
-"""Sharded weights on manifolds: whole matrices meet on the processes that move them.
+"""Sharded weights on manifolds: each process gathers the whole matrices that it moves.
 
-Under `fully_shard` each process holds some rows of every weight, and a retraction needs whole
-matrices. Of K like weights each process owns about K / processes. In one exchange it gets the
-other rows of those, then moves them as a process alone would, and in another exchange sends the
-rows back. So no process holds more whole weights than its share, and no weight is moved twice.
+Under `fully_shard` each process holds some rows of every weight, but a retraction needs whole
+matrices. Each process owns about K / processes of K similar weights. In one exchange it gets the
+missing rows of the weights that it owns. It then moves them as a single process would, and sends
+the rows back in another exchange. So no process holds more whole weights than its share, and no
+weight is moved twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["ShardedStack", "layout"]
 
 
 def layout(p: Tensor) -> tuple[Any, ...]:
-    """What sharded weights that move together share: their mesh and placements.
+    """The mesh and the placements, which sharded weights that move together share.
 
     Raises:
         NotImplementedError: for weights that are sharded along two dimensions of the mesh.
@@ -39,15 +40,16 @@ def layout(p: Tensor) -> tuple[Any, ...]:
 
 
 class ShardedStack:
-    """What an optimizer keeps of sharded weights that move together.
+    """The state of sharded weights that move together.
 
-    State of a weight's shape is sharded as the weight is; numbers (step counts, second moments
-    of a matrix) are the same on every process. So state dicts read as those of `torch.optim`.
+    State with the shape of a weight is sharded as the weight is. Numbers (step counts, second
+    moments of a matrix) are the same on every process. So state dicts look like those of
+    `torch.optim`.
 
     Args:
         params: K weights of one shape and layout, with the same names in their state.
         state: the optimizer's state.
-        first: which process owns the first of them; so single weights have different owners.
+        first: the process that owns the first of them; so single weights have different owners.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class ShardedStack:
                 self.dim = placement.dim
                 self.group = self.weights[0].device_mesh.get_group(i)
                 world, self.rank = dist.get_world_size(self.group), dist.get_rank(self.group)
-        # Rows are divided as `torch.chunk` divides, weights as evenly as can be.
+        # Rows are divided as by `torch.chunk`, and weights as evenly as possible.
         n, k = self.shape[self.dim], len(params)
         chunk = -(-n // world)
         self.rows = [max(0, min(chunk, n - r * chunk)) for r in range(world)]
@@ -73,7 +75,7 @@ class ShardedStack:
         self.rest = [size for d, size in enumerate(self.shape) if d != self.dim]
 
     def is_intact(self, state: MutableMapping[Tensor, Any]) -> bool:
-        """Whether it can serve in another step: it reads the state only once."""
+        """Whether it can serve in another step; it cannot, because it reads the state only once."""
         return False
 
     def _exchange(self, parts: list[Tensor], sizes: list[int]) -> list[Tensor]:
@@ -103,7 +105,7 @@ class ShardedStack:
             [sent[:, theirs].flatten() for theirs in self.owned],
             [count * math.prod(shape) for count in self.rows],
         )
-        # In each part its rows come first, so one part after another is the whole.
+        # Rows are the first dimension of each part, so the parts in order form the whole.
         whole = torch.cat(got).reshape(sum(self.rows), *shape).movedim(0, self.dim + 2)
         state = _apart(whole.unbind(1), rows)
         return state.pop("x"), state.pop("egrad"), {**state, **numbers}
@@ -111,7 +113,7 @@ class ShardedStack:
     def spread(
         self, y: Tensor, state: dict[str, Tensor], finite: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Of what the owners have computed: this process's rows, and the numbers of all weights."""
+        """The rows of this process, and the numbers of all weights, from the owners' results."""
         values = {"y": y, **state} if finite is None else {"y": y, **state, "finite": finite}
         rows = {name: v for name, v in values.items() if tuple(v.shape[1:]) == self.shape}
         numbers = {name: value for name, value in values.items() if name not in rows}
@@ -152,7 +154,7 @@ class ShardedStack:
         return torch.stack([t.to(kind) for t in tensors], 1).movedim(self.dim + 2, 0)
 
     def write(self, point: Tensor, state: dict[str, Tensor]) -> None:
-        """Take this process's rows of the new points and of the new state."""
+        """Write the rows of this process of the new points and of the new state."""
         torch._foreach_copy_(self.params, list(point.to(self.params[0].dtype).unbind(0)))
         for name, value in state.items():
             for p, own, row in zip(self.weights, self.states, value.unbind(0), strict=True):
@@ -164,7 +166,7 @@ class ShardedStack:
 
 
 def _apart(tensors: Iterable[Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by name, each in the dtype of its like."""
+    """The tensors by name, each in the dtype of the tensor of that name in `like`."""
     return {
         name: (t if other.is_complex() or not t.is_complex() else t.real).to(other.dtype)
         for t, (name, other) in zip(tensors, like.items(), strict=True)

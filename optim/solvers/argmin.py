@@ -20,7 +20,7 @@ __all__ = ["argmin"]
 
 @dataclass(frozen=True)
 class _Problem:
-    """What is minimized, and how."""
+    """The minimization whose solution is differentiated."""
 
     fun: Callable[..., Any]
     x0: Any
@@ -68,7 +68,7 @@ class _Solution(torch.autograd.Function):
                 f"argmin: the curvature of the solution is {least:.3g} along some direction, so it "
                 f"does not depend smoothly on the data; add a term that makes it a strict minimum"
             )
-        # -H^-1 of the incoming gradient, as a tangent vector.
+        # -H^-1 applied to the incoming gradient, as a tangent vector.
         along = tuple(F.up(v) for F, v in zip(point.frames, space.tensors(step.c), strict=True))
         wanted = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
         with torch.enable_grad():
@@ -96,23 +96,23 @@ def argmin(
 ) -> Any:
     r"""The point where `fun(x, *args)` is least, as a differentiable function of `args`.
 
-    The solution is that of `minimize`, whichever way it was found. Its derivative is that of the
-    stationary point, by the implicit function theorem: one linear system with the Riemannian
-    Hessian, solved by conjugate gradients in the backward pass. No iteration of the solver is kept.
+    The solution is that of `minimize`, with any method. Its derivative is that of a stationary
+    point, by the implicit function theorem: one linear system with the Riemannian Hessian, solved
+    by conjugate gradients in the backward pass. No iteration of the solver is kept.
 
     Args:
-        fun: as of `minimize`; of one problem, or of many side by side.
+        fun: as for `minimize`; one problem, or many side by side.
         x0: the initial point.
-        manifold: where it lies.
+        manifold: the manifold of the point.
         args: the data; each tensor that requires a gradient gets one.
-        given: what `minimize` takes beside these, such as `method` and `tol`.
+        given: further arguments of `minimize`, such as `method` and `tol`.
 
     Returns:
-        The solution, as `x0` is.
+        The solution, in the form of `x0`.
 
     Raises:
         SolverError: if the solver does not converge.
-        RuntimeError: in the backward pass, where the solution is no strict minimum.
+        RuntimeError: in the backward pass, if the solution is not a strict minimum.
 
     Source: Griewank & Walther, Evaluating Derivatives, SIAM 2008, chapter 15; Boumal 2023, section
     4.5 for the Hessian.

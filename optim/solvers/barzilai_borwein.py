@@ -1,4 +1,4 @@
-"""Barzilai-Borwein: the steepest descent, with the length of a quasi-Newton step."""
+"""Barzilai-Borwein: steepest descent, with the length of a quasi-Newton step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["BarzilaiBorwein"]
 
 @dataclass(frozen=True)
 class BarzilaiBorwein(Descent):
-    """The steepest descent with alternating long and short Barzilai-Borwein steps.
+    """Steepest descent with alternating long and short Barzilai-Borwein steps.
 
-    The value may rise for a while: it is held below the largest of the last `memory` values.
+    The value may rise for a while, but stays below the largest of the last `memory` values.
 
     Source: Iannazzo & Porcelli, IMA J. Numer. Anal. 38, 2018; Grippo, Lampariello & Lucidi, SIAM
     J. Numer. Anal. 23, 1986, for the search.
@@ -28,17 +28,17 @@ class BarzilaiBorwein(Descent):
     memory: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a memory that is no positive integer."""
+        """Refuse a memory that is not a positive integer."""
         if not isinstance(self.memory, int) or self.memory < 1:
             raise ValueError(f"BarzilaiBorwein: memory must be at least 1, got {self.memory!r}")
 
     @property
     def window(self) -> int:
-        """The values that the search looks back on."""
+        """The number of earlier values with which the search compares."""
         return self.memory
 
     def empty(self, rows: Rows, c: Tensor) -> Any:
-        """Is the next step a long one?"""
+        """Whether the next step is a long one."""
         return rows.full(True)
 
     def next(
@@ -51,13 +51,14 @@ class BarzilaiBorwein(Descent):
         s: Tensor,
         good: Scalar,
     ) -> tuple[Tensor, Scalar, Any]:
-        """The steepest descent, with the other length than before."""
+        """Steepest descent, with the other kind of length than in the last step."""
         rows = objective.space.rows
         y = new.c - old.c
         sy = rows.dot(s, y)
         long = rows.divide(rows.dot(s, s), sy)
         short = rows.divide(sy, rows.dot(y, y))
         t = rows.where(memory, long, short)
-        # Where the curvature is negative a step says nothing of the next length: a longer one.
+        # If the curvature is negative, a step does not determine the next length; take a longer
+        # one.
         t = rows.where(sy > 0, rows.least(rows.most(t, 1e-10), 1e10), 2 * line.t)
         return -new.c, t, rows.no(memory)

@@ -1,4 +1,4 @@
-"""What `verbose=True` prints: aligned columns, a row at a time."""
+"""The output of `verbose=True`: aligned columns, a row at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Columns:
     """Rows under a heading.
 
     Args:
-        widths: of each column, by its name.
+        widths: the width of each column, by its name.
     """
 
     def __init__(self, widths: dict[str, int]) -> None:
@@ -38,7 +38,7 @@ class Columns:
 class Progress:
     """The iterations of a solver: each of the first ten, every tenth up to a hundred, and so on.
 
-    A terminal shows the present one below them.
+    A terminal shows the present iteration below them.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -56,7 +56,7 @@ class Progress:
     def show(
         self, objective: Objective, state: State, seconds: float, *, last: bool = False
     ) -> None:
-        """Print the iteration, if it is one to print."""
+        """Print the iteration, if its number is one to print."""
         rows = objective.space.rows
 
         def largest(value: Any) -> float:

@@ -23,11 +23,11 @@ class ConjugateGradient(Descent):
     """Nonlinear conjugate gradients: `d = -grad + beta T d`.
 
     Args:
-        rule: for beta: Hestenes-Stiefel or Polak-Ribiere where positive (`"HS+"`, `"PR+"`),
-            Fletcher-Reeves, Dai-Yuan, Hager-Zhang.
+        rule: the rule for beta: the positive part of Hestenes-Stiefel or Polak-Ribiere (`"HS+"`,
+            `"PR+"`), Fletcher-Reeves, Dai-Yuan or Hager-Zhang.
 
-    A direction that does not descend is replaced by the steepest descent. The line search makes a
-    second trial where the first one was far from the least value.
+    Steepest descent replaces a direction that does not descend. The line search makes a second
+    trial if the first one was far from the least value.
 
     Source: Absil, Mahony & Sepulchre 2008, section 8.3; Sakai & Iiduka, Appl. Math. Comput. 2021,
     for the rules on manifolds; Hager & Zhang, SIAM J. Optim. 16, 2005.
@@ -46,7 +46,7 @@ class ConjugateGradient(Descent):
             )
 
     def empty(self, rows: Rows, c: Tensor) -> Any:
-        """Nothing is remembered but the line."""
+        """None: only the line is remembered."""
         return None
 
     def next(
@@ -59,7 +59,7 @@ class ConjugateGradient(Descent):
         s: Tensor,
         good: Scalar,
     ) -> tuple[Tensor, Scalar, Any]:
-        """The direction that the rule gives."""
+        """The direction from the rule."""
         rows = objective.space.rows
         kept, _ = objective.step(new, line.d)
         beta = self._beta(rows, old, new, line, kept)
@@ -71,7 +71,7 @@ class ConjugateGradient(Descent):
         before = old.norm**2
         if self.rule == "FR":
             return rows.divide(gg, before)
-        # <new, T old>: what is no tangent vector of the kept coordinates does not count.
+        # <new, T old>: the normal part of the kept coordinates does not count.
         along = rows.dot(new.c, old.c)
         if self.rule == "PR+":
             return rows.most(rows.divide(gg - along, before), 0.0)

@@ -15,11 +15,11 @@ from torchmanifold.optim.solvers.result import Result
 
 __all__ = ["ConstrainedResult", "Equality", "Inequality", "augmented_lagrangian", "checked"]
 
-OUTER = 60  # rounds of the multipliers, at most
-GROWTH = 4.0  # of the penalty, where a round did not bring the constraints near enough
-REDUCTION = 0.5  # of the violation that a round must bring
-LARGEST = 1e12  # penalty
-BOUND = 1e10  # of a multiplier in the penalty: safeguards it
+OUTER = 60  # the largest number of rounds
+GROWTH = 4.0  # the factor of the penalty after a round with too small a reduction
+REDUCTION = 0.5  # the factor by which a round must reduce the violation
+LARGEST = 1e12  # the largest penalty
+BOUND = 1e10  # the largest multiplier in the penalty, as a safeguard
 
 _COLUMNS = {"round": 5, "iterations": 10, "evaluations": 11, "value": 17, "violation": 9,
             "KKT residual": 12, "penalty": 7, "seconds": 8}  # fmt: skip
@@ -27,7 +27,7 @@ _COLUMNS = {"round": 5, "iterations": 10, "evaluations": 11, "value": 17, "viola
 
 @dataclass(frozen=True)
 class Equality:
-    """`fun(x) = 0`, of one number or more.
+    """`fun(x) = 0`, for one number or several.
 
     Args:
         fun: `fun(x, *args)`.
@@ -38,7 +38,7 @@ class Equality:
 
 @dataclass(frozen=True)
 class Inequality:
-    """`fun(x) >= 0`, of one number or more, as scipy has it.
+    """`fun(x) >= 0`, for one number or several, as in scipy.
 
     Args:
         fun: `fun(x, *args)`.
@@ -49,12 +49,12 @@ class Inequality:
 
 @dataclass(frozen=True)
 class ConstrainedResult(Result):
-    """A `Result` with what belongs to constraints.
+    """A `Result` with multipliers, violation and KKT residual.
 
     Args:
-        multipliers: one tensor for each constraint, in the order in which they were given; of an
-            inequality they are not negative. At a solution the Riemannian gradient of
-            `fun - sum multipliers constraint` is zero.
+        multipliers: one tensor for each constraint, in their order; those of an inequality are not
+            negative. At a solution the Riemannian gradient of `fun - sum multipliers constraint` is
+            zero.
         violation: the largest `|fun(x)|` of an equality or `-fun(x)` of an inequality, at least 0.
         kkt: the largest of the norm of the Lagrangian's gradient, the violation, and the
             complementarity `|min(multiplier, fun(x))|` of inequalities.
@@ -72,7 +72,7 @@ def checked(constraints: Any) -> tuple[Equality | Inequality, ...]:
     """One constraint or several, as a tuple.
 
     Raises:
-        TypeError: for what is no constraint, or has no function.
+        TypeError: for a value that is not a constraint, or has no function.
     """
     if isinstance(constraints, Equality | Inequality):
         constraints = (constraints,)
@@ -115,7 +115,7 @@ class _Lagrangian:
 def _violations(
     constraints: Sequence[Equality | Inequality], multipliers: list[Tensor], values: list[Tensor]
 ) -> tuple[float, float]:
-    """The largest violation, and with complementarity."""
+    """The largest violation, without and with complementarity."""
     worst, both = 0.0, 0.0
     for c, m, v in zip(constraints, multipliers, values, strict=True):
         if v.numel() == 0:
@@ -148,12 +148,12 @@ def augmented_lagrangian(
         x0: the initial point; it need not satisfy the constraints.
         args: further arguments of `fun` and of the constraints.
         constraints: a constraint or several.
-        tol: of the KKT residual; 1e-6 by default.
+        tol: the tolerance of the KKT residual; 1e-6 by default.
         verbose: print the rounds.
-        options: of `solve`.
+        options: options of `solve`.
 
     Raises:
-        TypeError: for what is no constraint.
+        TypeError: for a value that is not a constraint.
         ValueError: for values that are not finite, or several problems.
 
     Source: Liu & Boumal, Simple algorithms for optimization on Riemannian manifolds with
@@ -188,7 +188,7 @@ def augmented_lagrangian(
             values = [_value(c, x, args) for c in known]
         lagrangian.multipliers = lagrangian.updated(values)
         before, (worst, both) = worst, _violations(known, lagrangian.multipliers, values)
-        # Of the Lagrangian with the new multipliers this is the gradient: the penalty's own.
+        # The gradient of the penalty is that of the Lagrangian with the new multipliers.
         kkt = max(found.gradient_norm, both)
         if verbose:
             columns.row(

@@ -1,7 +1,8 @@
-"""Descent along a line: one trial an iteration, of every problem at once.
+"""Descent along a line: one trial for each iteration, of all problems at once.
 
-A problem whose trial is good gets its next direction, another one a shorter step along the same
-line. So no problem waits for another's line search, and each iteration evaluates once.
+A problem with a good trial gets its next direction; any other problem tries a shorter step along
+the same line. So no problem waits for the line search of another, and each iteration evaluates
+once.
 
 A method is a rule for the next direction; the search is here.
 """
@@ -27,23 +28,23 @@ _ARMIJO = 1e-4
 _LONGEST_SEARCH = 25
 # Values differ by rounding below this many eps of the value.
 _ROUNDING = 10.0
-# Where the first trial is further than this from the least value of the parabola, there is another.
+# A second trial follows if the first is further than this from the least value of the parabola.
 _NEAR = 1.5
-# A slope of this part of the first one is flat enough where values are rounding.
+# A slope of this fraction of the first one is flat enough if values differ only by rounding.
 _FLAT = 0.3
 
 
 @dataclass(frozen=True)
 class Line:
-    """What descent keeps: the line that is searched.
+    """The state of descent: the line of the search.
 
     Args:
-        d: the direction, and `slope` that of the value along it.
+        d: the direction; `slope` is the derivative of the value along it.
         t: the next trial is at `t d`.
-        tries: trials on this line so far.
-        fresh: is it the steepest descent, with nothing remembered?
+        tries: the number of trials on this line so far.
+        fresh: whether the direction is steepest descent, without memory.
         window: the last values.
-        seen: the trial before, `(t, value)`, for a second one.
+        seen: the last trial `(t, value)`, if a second one follows.
         rule: the memory of the rule.
     """
 
@@ -61,19 +62,19 @@ class Line:
 class Descent(ABC):
     """A rule for directions, from the gradient and what it remembers, with a line search."""
 
-    #: derivatives that it needs
+    #: the order of the derivatives that it needs
     order: ClassVar[int] = 1
-    #: does the rule want the least value on the line, so that a second trial is worth it?
+    #: whether the rule profits from the least value on the line, so that a second trial pays
     exact: ClassVar[bool] = False
 
     @property
     def window(self) -> int:
-        """How many values the search looks back on; 1 is monotone."""
+        """The number of earlier values with which the search compares; 1 is monotone."""
         return 1
 
     @abstractmethod
     def empty(self, rows: Rows, c: Tensor) -> Any:
-        """The memory of nothing."""
+        """An empty memory."""
 
     @abstractmethod
     def next(
@@ -89,7 +90,7 @@ class Descent(ABC):
         """The next direction, the first trial along it, and the memory, after the step `s`."""
 
     def begin(self, objective: Objective, point: Point) -> Line:
-        """The steepest descent from a point, with nothing remembered."""
+        """Steepest descent from a point, with an empty memory."""
         rows = objective.space.rows
         return Line(
             d=-point.c,
@@ -110,14 +111,14 @@ class Descent(ABC):
 
 
 def first_trial(rows: Rows, norm: Scalar) -> Scalar:
-    """A step of length at most 1 along the steepest descent."""
+    """A step of length at most 1 along steepest descent."""
     return rows.least(rows.divide(rows.full(1.0), norm), 1.0)
 
 
 def descend(
     method: Descent, objective: Objective, state: State, point: Point, active: Scalar
 ) -> tuple[State, Point, Scalar, Scalar]:
-    """One trial: the state and point after it, where it was accepted, and where all is rounding."""
+    """One trial: the state and point after it, and masks of acceptance and of mere rounding."""
     rows, line = objective.space.rows, state.memory
     eps = torch.finfo(rows.dtype).eps
     x, s = objective.moved(point, rows.scale(line.t, line.d))
@@ -128,7 +129,7 @@ def descend(
     level = eps * abs(point.f)
     allowed = rows.peak(line.window) + _ARMIJO * predicted + _ROUNDING * level
     finite = rows.finite(trial.f)
-    # A step that rounding swallows says nothing, and is followed by none that is longer.
+    # A step that is lost in rounding gives no information; the next one is not longer.
     length = rows.norm(s)
     lost = length <= eps * rows.norm(objective.space.vector(point.x))
     good = finite & (trial.f <= allowed) & active & rows.no(lost)
@@ -140,7 +141,7 @@ def descend(
     seen, tries = line.seen, line.tries
     again = rows.full(False)
     if method.exact:
-        # A second trial at the least value, and back to the first one if it was better.
+        # A second trial at the least value; the first one counts if it was better.
         clear = abs(predicted) > 1e3 * level
         far = (best > _NEAR) | (best < 1 / _NEAR)
         ahead = good & (tries == 0) & far & clear
@@ -154,7 +155,7 @@ def descend(
         finite = finite & rows.finite(trial.norm)
         good = good & finite
         if method.exact and rows.some(rounding & good):
-            # Values say nothing any more of where the line is least; the slope of the trial does.
+            # Values no longer show where the line is least, but the slope of the trial does.
             after = rows.dot(trial.c, line.d)
             flat = abs(after) <= _FLAT * abs(line.slope)
             steep = rounding & good & (tries == 0) & rows.no(flat)

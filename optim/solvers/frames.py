@@ -1,9 +1,9 @@
 """A frame at a point: coordinates of tangent vectors in which the metric is the dot product.
 
-Solvers hold tangent vectors by such coordinates `c`, with `u = B c` and `B B* = g^-1`. Inner
-products are dot products, the gradient is `B* egrad` and the Hessian `B* H B`. To keep the
-coordinates from one point to the next, without what is no tangent vector there, is the vector
-transport (by parallelization: Huang, Absil & Gallivan 2016).
+Solvers represent tangent vectors by such coordinates `c`, with `u = B c` and `B B* = g^-1`. Inner
+products are dot products, the gradient is `B* egrad`, and the Hessian is `B* H B`. The vector
+transport keeps the coordinates from one point to the next, without their part that has no tangent
+vector there (parallelization: Huang, Absil & Gallivan 2016).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Embedded:
 
 @dataclass(frozen=True)
 class _General:
-    """By the manifold's `coordinates` and their inverse."""
+    """A frame from the manifold's `coordinates` and their inverse."""
 
     M: Manifold
     x: Tensor

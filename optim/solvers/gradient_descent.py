@@ -1,4 +1,4 @@
-"""Gradient descent: the steepest descent, with a line search."""
+"""Gradient descent: steepest descent, with a line search."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["GradientDescent", "next_trial"]
 
 
 def next_trial(rows: Rows, old: Point, new: Point, line: Line, d: Tensor) -> Scalar:
-    """A trial that promises the same decrease to first order as the last step did.
+    """A trial with the same predicted decrease, to first order, as the last step.
 
-    The last step is first corrected to where the slope would have been zero.
+    The last step is first corrected to the place where the slope would have been zero.
     """
     after = rows.dot(new.c, line.d)
     secant = rows.divide(line.slope, line.slope - after)
@@ -30,16 +30,17 @@ def next_trial(rows: Rows, old: Point, new: Point, line: Line, d: Tensor) -> Sca
 
 @dataclass(frozen=True)
 class GradientDescent(Descent):
-    """The steepest descent, with an Armijo line search.
+    """Steepest descent, with an Armijo line search.
 
-    The first trial of a line is where the last one would have ended with slope zero. Slow, simple,
-    and monotone; `BarzilaiBorwein` costs the same an iteration and needs far fewer.
+    The length of the first trial comes from the last line, corrected to the place where its slope
+    would have been zero. The method is slow, simple and monotone; `BarzilaiBorwein` has the same
+    cost for each iteration and needs far fewer iterations.
 
     Source: Absil, Mahony & Sepulchre 2008, section 4.2.
     """
 
     def empty(self, rows: Rows, c: Tensor) -> Any:
-        """Nothing is remembered."""
+        """None: nothing is remembered."""
         return None
 
     def next(
@@ -52,7 +53,7 @@ class GradientDescent(Descent):
         s: Tensor,
         good: Scalar,
     ) -> tuple[Tensor, Scalar, Any]:
-        """The steepest descent."""
+        """Steepest descent."""
         rows = objective.space.rows
         d = -new.c
         return d, next_trial(rows, old, new, line, d), None

@@ -22,9 +22,9 @@ class _Pairs:
 
     Args:
         vectors: `(..., 2 m, N)`: steps `s`, then changes `y`.
-        sy: `s_i'y_j`, right where `j` is not older than `i`.
+        sy: `s_i'y_j`, valid if `j` is not older than `i`.
         yy: `y_i'y_j`.
-        slot: where the next pair goes.
+        slot: the slot of the next pair.
         gamma: the scale of the initial inverse Hessian.
     """
 
@@ -39,9 +39,9 @@ class _Pairs:
 class LBFGS(Descent):
     """A quasi-Newton method that remembers the last `memory` steps, in compact form.
 
-    The pairs stay the coordinates that they were, and the direction alone is made tangent: `P H P`
-    with `H` positive definite is positive definite on the tangent space. A pair is kept where
-    `s'y > 1e-4 min(1, ||g||) s's`.
+    The coordinates of the pairs never change, and only the direction is projected to the tangent
+    space: for a positive definite `H`, `P H P` is positive definite on the tangent space. A pair is
+    kept if `s'y > 1e-4 min(1, ||g||) s's`.
 
     Source: Byrd, Nocedal & Schnabel, Math. Program. 63, 1994, theorem 2.2, for the compact form;
     Li & Fukushima, SIAM J. Optim. 11, 2001, for the cautious update; Huang, Absil & Gallivan, SIAM
@@ -51,7 +51,7 @@ class LBFGS(Descent):
     memory: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a memory that is no positive integer."""
+        """Refuse a memory that is not a positive integer."""
         if not isinstance(self.memory, int) or self.memory < 1:
             raise ValueError(f"LBFGS: memory must be at least 1, got {self.memory!r}")
 
@@ -96,7 +96,7 @@ class LBFGS(Descent):
     def _remember(
         self, rows: Rows, pairs: _Pairs, s: Tensor, y: Tensor, c: Tensor, keep: Scalar
     ) -> Tensor:
-        """Write the pair into its slot, in place; products of all vectors with `c`."""
+        """Write the pair into its slot, in place, and return products of all vectors with `c`."""
         m, slot, vectors = self.memory, pairs.slot, pairs.vectors
         if isinstance(rows, Many):
             n = torch.arange(rows.count, device=c.device)

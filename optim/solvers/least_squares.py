@@ -1,4 +1,4 @@
-"""The face of the solver for sums of squares, in the habits of scipy."""
+"""least_squares: the solver for sums of squares, with the interface of scipy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ METHODS: dict[str, type[Any]] = {"lm": LevenbergMarquardt, "trust-region": Trust
 
 @dataclass(frozen=True)
 class LeastSquaresResult(Result):
-    """What was found: a `Result` whose `fun` is the cost, and the residuals.
+    """A `Result` whose `fun` is the cost, with the residuals.
 
     Args:
         residuals: `fun(x)` at the solution.
@@ -36,7 +36,7 @@ class LeastSquaresResult(Result):
 
     @property
     def cost(self) -> Any:
-        """Half the sum of the squares of the residuals, as scipy calls it."""
+        """Half the sum of the squares of the residuals; the name is scipy's."""
         return self.fun
 
 
@@ -58,26 +58,28 @@ def least_squares(
 ) -> LeastSquaresResult:
     r"""Minimize half the sum of the squares of residuals of a point on a manifold.
 
-    `1/2 sum_i r_i(x)^2` by damped Gauss-Newton steps. The Jacobian is never formed: its products,
-    and those of its transpose, are passes of autograd through `fun`.
+    The cost `1/2 sum_i r_i(x)^2` is reduced by damped Gauss-Newton steps. The Jacobian is never
+    formed: products with it, and with its transpose, are passes of autograd through `fun`.
 
-    The shape of `fun(x0)` says what a problem is: `(m,)` is one problem with `m` residuals,
-    `(*problems, m)` are independent problems in the first dimensions of every tensor of `x0`.
+    The shape of `fun(x0)` determines the number of problems. `(m,)` is one problem with `m`
+    residuals, and `(*problems, m)` are independent problems along the first dimensions of every
+    tensor of `x0`.
 
     Args:
         fun: `fun(x, *args)`, from a point to the residuals of each problem.
-        x0: the initial point: a floating point tensor, or a tuple or dict of them. Or a module,
-            whose weights move and are left at the solution: `fun(model, *args)`, with the whole
-            data at once.
-        manifold: where it lies, as `minimize` takes it. By default Euclidean space. Of a
-            module, `tm.constrain` has said it.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them. If it is a
+            module, its weights move and are left at the solution; `fun(model, *args)` then takes
+            the module and the whole data at once.
+        manifold: the manifold of the point, as for `minimize`; Euclidean space by default. For a
+            module it is None, because `tm.constrain` has set the manifolds.
         method: `"lm"`, Levenberg-Marquardt; `"trust-region"`, which takes Gauss-Newton steps
             within a ball; or a value as `LevenbergMarquardt(damping=1e-2)`.
         args: further arguments of `fun`.
-        tol: stops where the norm of the Riemannian gradient is at most this; 1e-6 by default.
+        tol: the solver stops when the norm of the Riemannian gradient is at most this; 1e-6 by
+            default.
         stop: further criteria, joined by `|` and `&`.
-        callback: called with an `Info` after each iteration; where it returns true, a solver stops.
-        record: what goes into `result.history`.
+        callback: called with an `Info` after each iteration; the solver stops if it returns true.
+        record: the entries of `result.history`.
         options: fields of the method.
         state: `result.state` of an earlier run with the same arguments, which is continued.
         verbose: print the iterations, as `minimize` does.
@@ -86,9 +88,9 @@ def least_squares(
         A `LeastSquaresResult`.
 
     Raises:
-        ValueError: if `fun(x0)` is a number, not finite or not of the problems' shape, or for what
-            `minimize` refuses.
-        TypeError: if `x0` or the residuals are no floating point tensors.
+        ValueError: if `fun(x0)` is a number, not finite or not of the problems' shape, or for an
+            argument that `minimize` refuses.
+        TypeError: if `x0` or the residuals are not floating point tensors.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -101,7 +103,7 @@ def least_squares(
         >>> found.cost < 1e-18 or not torch.allclose(found.x, r)
         True
 
-    Source: named by each method.
+    Each method names its source.
     """
     if isinstance(x0, nn.Module):
         return solve_module(

@@ -22,13 +22,13 @@ __all__ = ["LevenbergMarquardt"]
 class LevenbergMarquardt:
     """Steps `(J'J + damping I) c = -J'r` by conjugate gradients, without forming `J`.
 
-    The damping falls where the model predicts the decrease well, and grows, faster and faster,
-    where a step is refused.
+    The damping falls if the model predicts the decrease well. It grows, faster and faster, if a
+    step is refused.
 
     Args:
-        damping: the first one, in units of the largest curvature along the gradient.
+        damping: the initial damping, in units of the largest curvature along the gradient.
         kappa: the relative accuracy of a step, which tends to zero with the gradient.
-        inner: the most products of a step; by default the dimension.
+        inner: the largest number of products of a step; by default the dimension.
 
     Source: Marquardt, J. SIAM 11, 1963; Nielsen, Damping parameter in Marquardt's method, IMM
     1999-05; Boumal 2023, section 8.4 (Gauss-Newton on manifolds).
@@ -41,7 +41,7 @@ class LevenbergMarquardt:
     order = 2
 
     def __post_init__(self) -> None:
-        """Refuse what makes no step."""
+        """Refuse values for which a step is undefined."""
         if not self.damping > 0:
             raise ValueError(f"LevenbergMarquardt: damping must be positive, got {self.damping!r}")
         if not 0 < self.kappa < 1:
@@ -52,7 +52,7 @@ class LevenbergMarquardt:
             raise ValueError(f"LevenbergMarquardt: inner must be positive, got {self.inner!r}")
 
     def begin(self, objective: Objective, point: Point) -> tuple[Scalar, Scalar]:
-        """The first damping, and the factor by which it grows."""
+        """The initial damping, and the factor by which it grows."""
         rows = objective.space.rows
         g = point.c
         curvature = rows.divide(rows.dot(g, objective.product(point, g)), rows.dot(g, g))

@@ -1,4 +1,4 @@
-"""The loop that all methods share: step, precision, stop, and fewer problems as they finish."""
+"""The loop that all methods share: step, check of precision, stop, removal of finished problems."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Progress
 
 __all__ = ["CALLBACK", "CRITERIA", "Run", "first_state", "run"]
 
-# Verdicts behind those of `state`: the callback's, then one for each criterion.
+# Further verdicts after those of `state`: one for the callback, then one for each criterion.
 CALLBACK, CRITERIA = 3, 4
 
-# Iterations at rounding without half of the gradient, in halves of an accepted one.
+# Iterations at rounding level without a halved gradient, counted in halves of an accepted one.
 _PATIENCE = 20
 
 
 @dataclass
 class Run:
-    """Where a solver is: what `result.state` holds, as tensors and numbers alone."""
+    """The progress of a solver: the content of `result.state`, as tensors and numbers."""
 
     state: State
-    kept: Tensor | None = None  # the problems that are still computed with; None is all
+    kept: Tensor | None = None  # the problems that are still computed; None stands for all
     counts: tuple[int, int, int] = (0, 0, 0)
     seconds: float = 0.0
     entries: list[tuple[Tensor | None, dict[str, Any]]] = field(default_factory=list)
@@ -60,13 +60,13 @@ def first_state(method: Method, objective: Objective, point: Point) -> State:
 
 
 def _guarded(rows: Any, state: State, good: Scalar, rounding: Scalar) -> State:
-    """Stop problems whose gradient does not halve any more while values differ by rounding.
+    """Stop problems whose gradient no longer halves while values differ only by rounding.
 
-    Such a problem ends at its best point: that of the least gradient since then.
+    Such a problem ends at its best point, which has the least gradient since then.
     """
     old = state.best
     if not rows.some(rounding) and not rows.some(old.waits > 0):
-        # Nothing to keep: the point itself is the best one.
+        # Nothing to keep, because the point itself is the best one.
         return replace(
             state, best=Best(state.x, state.f, state.c, state.norm, state.norm, old.waits)
         )
@@ -113,14 +113,14 @@ def run(
     """Step until every problem has stopped.
 
     Args:
-        method: makes the steps.
+        method: the method that makes the steps.
         objective: the function, of all problems.
-        whole: where the solver is; continued.
+        whole: the progress so far, which is continued.
         point: the point of `whole.state`, evaluated.
         stop: the criteria.
         precondition: for methods that use one.
-        watch: called after each iteration; where it returns true, the problem stops.
-        record: gives the entries of the history.
+        watch: called after each iteration; a problem stops if it returns true for it.
+        record: a function that returns the entries of the history.
     """
     clock = time.perf_counter() - whole.seconds
     criteria = list(stop.alternatives())
@@ -181,17 +181,17 @@ def _take(state: State, kept: Tensor) -> State:
 
 
 def _put(full: State, kept: Tensor | None, state: State) -> State:
-    """The state of all problems, with those of `kept` as they are in `state`."""
+    """The state of all problems, in which the problems `kept` have their values from `state`."""
     if kept is None:
         return state
     return tree_map(lambda all_, some: all_.index_copy(0, kept, some), full, state)
 
 
 def _fewer(objective: Objective, state: State, rest: Tensor) -> Objective | None:
-    """The function of the problems `rest`, if the arguments can be cut: None where they cannot.
+    """The function of the problems `rest`, or None if the arguments cannot be cut.
 
-    An argument whose size happens to be that of the problems is not one slice a problem: cut, it
-    gives other values, or none.
+    The size of an argument may equal the number of problems by chance. If such an argument is cut,
+    the function gives other values, or raises.
     """
     fewer = objective.taken(rest)
     x = tuple(leaf[rest] for leaf in state.x)

@@ -1,4 +1,4 @@
-"""What a method is to the loop that runs it."""
+"""The interface of a method to the loop that runs it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Method(Protocol):
 
     @property
     def order(self) -> int:
-        """The derivatives that it needs: 0, 1 or 2."""
+        """The order of the derivatives that it needs: 0, 1 or 2."""
 
     def begin(self, objective: Objective, point: Point) -> Any:
-        """What it remembers at first."""
+        """The initial memory."""
 
     def step(
         self, objective: Objective, state: State, point: Point, active: Scalar, context: Context
     ) -> tuple[State, Point, Scalar, Scalar]:
-        """State and point after a step, where it was accepted, and where it was at rounding."""
+        """State and point after a step, and masks of acceptance and of mere rounding."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a step may use beside the objective.
+    """The data that a step may use beside the objective.
 
     Args:
         goal: the norm of the gradient at which the solver stops; 0 if unknown.

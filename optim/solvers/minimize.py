@@ -1,4 +1,4 @@
-"""The face of the solvers: `minimize`, in the habits of scipy."""
+"""minimize: the interface to the solvers, after that of scipy."""
 
 from __future__ import annotations
 
@@ -57,53 +57,54 @@ def minimize(
 ) -> Result:
     r"""Minimize a function of a point on a manifold.
 
-    The shape of `fun(x0)` says what a problem is. A number is one problem, whatever the shape of
-    `x0`. Values of shape `(*problems,)`, which must be the first dimensions of every tensor of
-    `x0`, are independent problems: each has its own step, trust region and stop, and the value of
-    one must not depend on the points of the others.
+    The shape of `fun(x0)` determines the number of problems. A number is one problem, whatever the
+    shape of `x0`. Values of shape `(*problems,)`, which must be the first dimensions of every
+    tensor of `x0`, are independent problems: each has its own step, trust region and stop, and the
+    value of one must not depend on the points of the others.
 
     Args:
         fun: `fun(x, *args)`, from a point to the value of each problem.
-        x0: the initial point: a floating point tensor, or a tuple or dict of them. Or a module,
-            whose weights move and are left at the solution: `fun(model, *args)`, with the whole
-            data at once.
-        manifold: where it lies; for tuples and dicts a `Product`, or a tuple or dict of manifolds.
-            By default Euclidean space. Of a
-            module, `tm.constrain` has said it.
+        x0: the initial point: a floating point tensor, or a tuple or dict of them. If it is a
+            module, its weights move and are left at the solution; `fun(model, *args)` then takes
+            the module and the whole data at once.
+        manifold: the manifold of the point; for tuples and dicts a `Product`, or a tuple or dict of
+            manifolds. Euclidean space by default. For a module it is None, because `tm.constrain`
+            has set the manifolds.
         method: `"trust-region"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`, `"gradient-descent"`, or
-            a value as `LBFGS(memory=20)`. By default the trust region where Hessian-vector
-            products are at hand, and L-BFGS where `jac` comes without `hessp`.
-        args: further arguments of `fun`, `jac`, `hessp`. Tensors that have the dimensions of the
-            problems in front are cut as problems finish.
-        jac: the Euclidean gradient, `jac(x, *args)`; True if `fun` gives `(value, gradient)`. By
-            default autograd.
-        hessp: the Euclidean Hessian along `v`, `hessp(x, v, *args)`; `"differences"` of gradients;
-            by default autograd, and differences with `jac`.
+            a value such as `LBFGS(memory=20)`. By default the trust region if Hessian-vector
+            products are available, and L-BFGS if `jac` is given without `hessp`.
+        args: further arguments of `fun`, `jac`, `hessp`. Tensors that begin with the dimensions of
+            the problems are cut as problems finish.
+        jac: the Euclidean gradient, `jac(x, *args)`, by default from autograd; True if `fun`
+            returns `(value, gradient)`.
+        hessp: the Euclidean Hessian along `v`, `hessp(x, v, *args)`, or `"differences"` of
+            gradients; by default from autograd, and from differences if `jac` is given.
         precondition: `precondition(x, u)`, a linear, symmetric, positive approximation of the
             inverse of the Hessian on tangent vectors `u` at `x`, for the trust region.
-        constraints: `Equality(h)` and `Inequality(g)` beside the manifold, one or several, of one
-            problem; an augmented Lagrangian over the method. The result is a `ConstrainedResult`
-            with multipliers, violation and KKT residual.
-        tol: stops where the norm of the Riemannian gradient is at most this; 1e-6 by default,
-            unless a criterion of `stop` means convergence.
+        constraints: `Equality(h)` and `Inequality(g)` beside the manifold, one or several, for one
+            problem. An augmented Lagrangian calls the method in rounds. The result is a
+            `ConstrainedResult` with multipliers, violation and KKT residual.
+        tol: the solver stops when the norm of the Riemannian gradient is at most this; 1e-6 by
+            default, unless a criterion of `stop` means convergence.
         stop: further criteria, joined by `|` and `&`; by default a limit on iterations.
-        callback: called with an `Info` after each iteration; where it returns true, a solver stops.
-        record: what goes into `result.history`: names of fields of `Info`, or functions of one.
-        options: fields of the method, as `{"memory": 20}`.
+        callback: called with an `Info` after each iteration; the solver stops if it returns true.
+        record: the entries of `result.history`: names of fields of `Info`, or functions of an
+            `Info`.
+        options: fields of the method, such as `{"memory": 20}`.
         state: `result.state` of an earlier run with the same arguments, which is continued.
-        verbose: print the iterations in columns: the first ten, every tenth up to a hundred, and
-            so on, and on a terminal the present one.
+        verbose: print iterations in columns: the first ten, every tenth up to a hundred, and so on.
+            A terminal also shows the present one.
 
     Returns:
         A `Result`.
 
     Raises:
-        ValueError: if `x0` is off the manifold or not finite, if the value or gradient there is
-            not, if the shape of the value is none of problems, if `method`, `options` or `stop` are
-            unknown.
-        TypeError: if `x0` or the value is no floating point tensor.
+        ValueError: if `x0` is off the manifold or not finite, if the value or gradient at `x0` is
+            not finite, if the shape of the value does not fit `x0`, or if `method`, `options` or
+            `stop` are unknown.
+        TypeError: if `x0` or the value is not a floating point tensor.
 
-    Sources are named by each method.
+    Each method names its source.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -156,7 +157,7 @@ def _preconditioner(
     space = objective.space
 
     def apply(point: Point, c: Tensor) -> Tensor:
-        # P = B^-1 A B^-*, symmetric in coordinates where A is symmetric in the metric.
+        # P = B^-1 A B^-*, symmetric in coordinates because A is symmetric in the metric.
         u = tuple(F.up(v) for F, v in zip(point.frames, space.tensors(c), strict=True))
         w = space.take_in(precondition(space.give_out(point.x), space.give_out(u)))
         return space.vector(tuple(F.down(v) for F, v in zip(point.frames, w, strict=True)))

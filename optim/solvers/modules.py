@@ -1,4 +1,4 @@
-"""A module as the point of a solver: its weights move, and are left at what was found."""
+"""A module as the point of a solver: its weights move, and are left at the solution."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def solve_module(
     Args:
         solve: `minimize` or `least_squares`.
         fun: `fun(model, *args)`.
-        model: where to begin, and what is left at the solution. An error leaves it as it was.
-        manifold: None; `tm.constrain` has said it.
-        constraints: their functions take the model, too.
-        given: what else `solve` takes.
+        model: the initial point; it is left at the solution, or after an error as it was.
+        manifold: None, because `tm.constrain` has set the manifolds.
+        constraints: constraints, whose functions take the model too.
+        given: further arguments of `solve`.
 
     Raises:
         ValueError: if a manifold is given, or the model has no weights that can be set.

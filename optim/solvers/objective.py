@@ -1,8 +1,8 @@
 """The function of a solver: value, gradient and Hessian-vector products at points, and counts.
 
 Value and gradient share one evaluation: the value is computed with a graph, and the backward pass
-is made where the point is accepted. The same graph, kept, gives every Hessian-vector product at
-the point by one more backward pass (reverse over reverse).
+follows if the point is accepted. The graph is kept, and gives every Hessian-vector product at the
+point by one more backward pass (reverse over reverse).
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ class Objective:
     """A function on a space, with its derivatives.
 
     Args:
-        fun: `(x, *args)` to one value a problem.
-        space: where `x` lies.
-        args: further arguments; tensors of all problems are cut along with them.
-        jac: the Euclidean gradient, `(x, *args)`; by default autograd. True: `fun` gives both.
-        hessp: the Euclidean Hessian along `v`, `(x, v, *args)`; by default autograd.
-        order: the derivatives that the method asks for: 0, 1 or 2.
-        residuals: `(x, *args)` to `(*problems, m)`, where `fun` is half the sum of their squares:
-            Hessian-vector products are then those of Gauss and Newton, `J'J v`.
+        fun: `(x, *args)` to one value for each problem.
+        space: the space of `x`.
+        args: further arguments; tensors of all problems are cut together with the problems.
+        jac: the Euclidean gradient, `(x, *args)`, by default from autograd; True if `fun` returns
+            both.
+        hessp: the Euclidean Hessian along `v`, `(x, v, *args)`, by default from autograd.
+        order: the order of the derivatives that the method needs: 0, 1 or 2.
+        residuals: `(x, *args)` to `(*problems, m)`, if `fun` is half the sum of their squares.
+            Hessian-vector products are then Gauss-Newton products, `J'J v`.
     """
 
     fun: Callable[..., Any]
@@ -46,11 +47,11 @@ class Objective:
     residuals: Callable[..., Tensor] | None = None
     counts: Counts = field(default_factory=Counts)
 
-    # -- how derivatives are found ----------------------------------------------------------------
+    # -- origins of derivatives -------------------------------------------------------------------
 
     @property
     def curvature(self) -> str:
-        """How Hessian-vector products are found, in words."""
+        """The origin of Hessian-vector products, in words."""
         if self.residuals is not None:
             return "autograd, of Gauss and Newton"
         if self.differences:
@@ -62,7 +63,7 @@ class Objective:
 
     @property
     def sources(self) -> str:
-        """How derivatives are found, in words."""
+        """The origin of derivatives, in words."""
         if self.order == 0:
             return "none"
         gradient = "jac" if self.jac is not None else "autograd"
@@ -70,12 +71,12 @@ class Objective:
 
     @property
     def differences(self) -> bool:
-        """Are Hessian-vector products differences of gradients?"""
+        """Whether Hessian-vector products are differences of gradients."""
         return self.hessp == "differences" or (bool(self.jac) and self.hessp is None)
 
     @property
     def bends(self) -> bool:
-        """Has a metric no Hessian, so that the pullback by the retraction takes its place?"""
+        """Whether a metric has no Hessian, so that the pullback by the retraction replaces it."""
         return not all(part.manifold.offers("hessian") for part in self.space.parts)
 
     # -- values and gradients ---------------------------------------------------------------------
@@ -112,7 +113,7 @@ class Objective:
             roots, f, r = point.graph
             with torch.enable_grad():
                 total = f.sum() if f.ndim else f
-                # A value without a graph does not depend on the point.
+                # The value does not depend on the point, because it has no graph.
                 slopes = (
                     torch.autograd.grad(
                         total,
@@ -139,7 +140,7 @@ class Objective:
         return self.order == 2 and self.hessp is None and self.residuals is None
 
     def measure(self, point: Point) -> Scalar:
-        """The norm of the Euclidean gradient, of which rounding takes `eps`."""
+        """The norm of the Euclidean gradient, whose rounding error is `eps` times this."""
         if point.size is None:
             point.size = self.space.rows.norm(self.space.vector(point.egrad))
         return point.size
@@ -198,9 +199,9 @@ class Objective:
         return torch.autograd.grad(r, roots, moved, retain_graph=True, materialize_grads=True)
 
     def _bent(self, point: Point, c: Leaves) -> list[Tensor | None]:
-        # The second derivative of <egrad, R(x, B c)> at c = 0, what a retraction adds to the
-        # Hessian of the pullback; with one of second order that is the Riemannian Hessian
-        # (Boumal 2023, proposition 5.44).
+        # The second derivative of <egrad, R(x, B c)> at c = 0 is the part of the retraction in the
+        # Hessian of the pullback. With a retraction of second order this Hessian is the Riemannian
+        # one (Boumal 2023, proposition 5.44).
         if point.bent is None:
             graphs: list[Any] = []
             for part, x, g in zip(self.space.parts, point.x, point.egrad, strict=True):
@@ -244,14 +245,14 @@ class Objective:
         return self.space.vector(tuple(b[0] for b in both)), tuple(b[1] for b in both)
 
     def moved(self, point: Point, c: Tensor) -> tuple[Leaves, Tensor]:
-        """Retract along `c`; also the part of `c` that has a tangent vector."""
+        """Retract along `c`; returns also the part of `c` that has a tangent vector."""
         kept, u = self.step(point, c)
         return self.space.retract(point.x, u), kept
 
     # -- fewer problems ------------------------------------------------------------------------
 
     def taken(self, kept: Tensor) -> Objective:
-        """The function of the problems with the given numbers alone."""
+        """The function of only the problems with the given numbers."""
         problems = self.space.problems
 
         def cut(argument: Any) -> Any:
@@ -264,7 +265,7 @@ class Objective:
 
     @property
     def cuttable(self) -> bool:
-        """Has an argument one slice a problem?"""
+        """Whether an argument has one slice for each problem."""
         problems = self.space.problems
         return isinstance(self.space.rows, Many) and any(
             isinstance(argument, Tensor) and argument.shape[: len(problems)] == problems

@@ -1,4 +1,4 @@
-"""A point of a solver with what is known of the function there, and counts of evaluations."""
+"""A point of a solver with value and gradient of the function, and counts of evaluations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ __all__ = ["Counts", "Point"]
 
 @dataclass
 class Point:
-    """A point with what is known of the function there.
+    """A point, with value and gradient of the function as far as they are known.
 
     Args:
         x: the tensors of the point.
         f: the value.
-        c: coordinates of the Riemannian gradient, once it has been asked for.
-        norm: their norm, that of the gradient.
-        size: the norm of what the gradient was computed from: its rounding is `eps` of that.
+        c: coordinates of the Riemannian gradient, once it has been computed.
+        norm: the norm of the gradient, which is that of `c`.
+        size: the norm of the Euclidean gradient; the rounding error of the gradient is `eps` times
+            this.
     """
 
     x: Leaves
@@ -31,8 +32,8 @@ class Point:
     norm: Scalar = None
     size: Scalar = None
     egrad: Leaves = ()
-    graph: Any = None  # the tensors that the graph goes back to, and what it leads to
-    bent: Any = None  # of the retraction, where the metric has no Hessian
+    graph: Any = None  # the inputs and outputs of the graph
+    bent: Any = None  # the graph of the retraction, if the metric has no Hessian
 
 
 @dataclass

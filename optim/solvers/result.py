@@ -12,34 +12,34 @@ __all__ = ["Result", "SolverError"]
 
 
 class SolverError(RuntimeError):
-    """A solver stopped without convergence: raised by `Result.raise_if_failed`."""
+    """A solver stopped without convergence; `Result.raise_if_failed` raises this."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a solver found. Names are those of `scipy.optimize.OptimizeResult`, where it has them.
+    """The result of a solver, with the names of `scipy.optimize.OptimizeResult` where it has them.
 
-    Of one problem, numbers are numbers; of many, tensors in the shape of the problems.
+    For one problem, numbers are Python numbers; for many, tensors in the shape of the problems.
 
     Args:
-        x: the point, as the user wrote `x0`; of a module, its weights by name.
-        fun: the value there.
-        gradient_norm: the norm of the Riemannian gradient there.
-        success: whether it is a solution, by the criterion that stopped it.
-        status: 0 where it is one, 1 where a limit was reached, 2 where rounding stopped it, 3
-            where no step made the value smaller, 4 where the callback stopped it.
-        message: why it stopped, in words; of many problems, how many stopped for which reason.
+        x: the point, in the form of `x0`; for a module, its weights by name.
+        fun: the value at `x`.
+        gradient_norm: the norm of the Riemannian gradient at `x`.
+        success: whether `x` is a solution, by the criterion that stopped the solver.
+        status: 0 if `x` is a solution, 1 if a limit was reached, 2 if rounding stopped the solver,
+            3 if no step made the value smaller, 4 if the callback stopped the solver.
+        message: the reason of the stop, in words; for many problems the count of each reason.
         nit: iterations.
-        nfev: evaluations of the function; one for all problems counts once.
+        nfev: evaluations of the function; an evaluation for all problems counts once.
         njev: evaluations of the gradient.
         nhev: Hessian-vector products.
         residual: the distance from satisfying the constraint of the manifold.
         curvature: the least curvature along a direction of the last trust region step; negative at
-            a saddle, infinite if none was looked at.
-        history: what was recorded, by name: tensors with one entry an iteration in front.
+            a saddle, infinite if none was computed.
+        history: the recorded values by name: tensors whose first dimension is the iteration.
         time: seconds.
-        method: what made the steps, and `derivatives` how its derivatives were found.
-        state: to continue: `minimize(..., state=result.state)`.
+        method: the method; `derivatives` describes the origin of the derivatives.
+        state: the state with which `minimize(..., state=result.state)` continues.
     """
 
     x: Any
@@ -64,14 +64,14 @@ class Result:
         """The result itself, if every problem has been solved.
 
         Raises:
-            SolverError: if one has not, with the reason.
+            SolverError: if a problem has not been solved, with the reason.
         """
         if not bool(torch.as_tensor(self.success).all()):
             raise SolverError(f"not solved: {self.message}")
         return self
 
     def __str__(self) -> str:
-        """One line a field."""
+        """One line for each field."""
         names = ("message", "success", "status", "fun", "gradient_norm", "residual", "nit", "nfev",
                  "njev", "nhev", "time", "method", "derivatives", "x")  # fmt: skip
         lines = []

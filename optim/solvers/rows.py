@@ -1,7 +1,7 @@
 """Arithmetic on rows: the vectors and scalars of one problem, or of many side by side.
 
-A solver writes each formula once. Of one problem on the CPU a vector is a tensor `(N,)` and a
-scalar is a Python number, which costs a twentieth of a tensor operation. Of many problems, and on
+A solver writes each formula once. For one problem on the CPU a vector is a tensor `(N,)` and a
+scalar is a Python number, which costs a twentieth of a tensor operation. For many problems, and on
 an accelerator, vectors are `(count, N)` and scalars `(count,)`; a branch is a `where`, and nothing
 waits for the device.
 """
@@ -19,12 +19,12 @@ from torch import Tensor
 
 __all__ = ["Many", "One", "Rows", "Scalar", "tree_map"]
 
-# A number of each problem: a Python number, or a tensor `(count,)`.
+# One number for each problem: a Python number, or a tensor `(count,)`.
 Scalar = Any
 
 
 def tree_map(f: Callable[..., Any], *trees: Any) -> Any:
-    """Apply `f` to the tensors of equal dataclasses and tuples; what else there is stays."""
+    """Apply `f` to the tensors of equal dataclasses and tuples; other values stay."""
     first = trees[0]
     if isinstance(first, Tensor):
         return f(*trees)
@@ -52,11 +52,11 @@ class One:
         return value
 
     def scalar(self, value: Tensor) -> Scalar:
-        """The scalars in a tensor with one number a problem."""
+        """The scalars in a tensor with one number for each problem."""
         return value.item()
 
     def tensor(self, value: Scalar) -> Tensor:
-        """A tensor with one number a problem."""
+        """A tensor with one number for each problem."""
         kind = torch.float64 if isinstance(value, float) else None
         return torch.tensor(value, device=self.device, dtype=kind)
 
@@ -89,11 +89,11 @@ class One:
         return a if condition else b
 
     def divide(self, a: Scalar, b: Scalar) -> Scalar:
-        """`a / b`, infinite or NaN where `b` is zero."""
+        """`a / b`, infinite or NaN if `b` is zero."""
         return a / b if b else (math.nan if a == 0 or a != a else math.copysign(math.inf, a))
 
     def sqrt(self, a: Scalar) -> Scalar:
-        """The square root; zero of what rounding made negative."""
+        """The square root; zero for a number that rounding made negative."""
         return math.sqrt(a) if a > 0 else (0.0 if a <= 0 else a)
 
     def power(self, a: Scalar, exponent: float) -> Scalar:
@@ -161,11 +161,11 @@ class Many:
         return torch.full((self.count,), value, dtype=self.dtype, device=self.device)
 
     def scalar(self, value: Tensor) -> Scalar:
-        """The scalars in a tensor with one number a problem."""
+        """The scalars in a tensor with one number for each problem."""
         return value.reshape(self.count)
 
     def tensor(self, value: Scalar) -> Tensor:
-        """A tensor with one number a problem."""
+        """A tensor with one number for each problem."""
         return value
 
     def flatten(self, u: Tensor) -> Tensor:
@@ -200,11 +200,11 @@ class Many:
         return tree_map(lambda x, y: x if x is y else self.where(condition, x, y), a, b)
 
     def divide(self, a: Scalar, b: Scalar) -> Scalar:
-        """`a / b`, infinite or NaN where `b` is zero."""
+        """`a / b`, infinite or NaN if `b` is zero."""
         return a / b
 
     def sqrt(self, a: Scalar) -> Scalar:
-        """The square root; zero of what rounding made negative."""
+        """The square root; zero for a number that rounding made negative."""
         return a.clamp_min(0).sqrt()
 
     def power(self, a: Scalar, exponent: float) -> Scalar:
@@ -255,7 +255,7 @@ class Many:
     def split(self, condition: Scalar, among: Scalar) -> tuple[bool, bool]:
         """May it hold for some problem among those, and may it fail for some?
 
-        No device is waited for: there both may be.
+        On a device the answer is yes to both, because nothing waits for the device.
         """
         if self.waits:
             return True, True

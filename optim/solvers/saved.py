@@ -52,7 +52,7 @@ def _filled(tree: Any, name: str, values: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class SolverState:
-    """Where a solver stopped: `minimize(..., state=state)` goes on as if it had not.
+    """The state of a stopped solver: `minimize(..., state=state)` goes on as if it had not stopped.
 
     Args:
         method: the method in words.
@@ -78,12 +78,12 @@ class SolverState:
         return SolverState(repr(method), values)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it as a dictionary of tensors and numbers."""
+        """The state as a dictionary of tensors and numbers."""
         return {"method": self.method, **self.values}
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> SolverState:
-        """The state that `state_dict` gave."""
+        """The state from a dictionary that `state_dict` returned."""
         values = dict(saved)
         return SolverState(values.pop("method"), values)
 
@@ -100,7 +100,8 @@ class SolverState:
         like = first_state(method, objective, objective.evaluate(x))
         objective.counts.__dict__.update(counts.__dict__)
         state = _filled(like, "", self.values)
-        # What a criterion stopped goes on, if the new ones let it; what failed stays.
+        # A problem that a criterion stopped goes on if the new criteria let it; a failed one does
+        # not.
         rows = objective.space.rows
         over = (state.verdict == PRECISION) | (state.verdict == FAILED)
         state = dataclasses.replace(state, verdict=rows.where(over, state.verdict, RUNNING))

@@ -1,4 +1,4 @@
-"""From what a user writes to what the loop runs: checks, the objective, the first point."""
+"""From the arguments of a user to those of the loop: checks, the objective, the first point."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_ma
 
 _TOL = 1e-6
 _ITERATIONS = {0: 20_000, 1: 20_000, 2: 1_000}
-# How far off the manifold an initial point may be, in units of its rounding in float32.
+# The largest residual of an initial point, in units of its rounding in float32.
 _SLACK = 100
 _REMEDY = "; tm.check_gradient and tm.check_hessian compare derivatives with differences"
 
@@ -65,7 +65,7 @@ def criteria_of(tol: float | None, stop: Criterion | None, order: int) -> Criter
 
     Raises:
         ValueError: for a tolerance that is not positive.
-        TypeError: if `stop` is no criterion.
+        TypeError: if `stop` is not a criterion.
     """
     if stop is not None and not isinstance(stop, Criterion):
         raise TypeError(f"stop: expected a criterion, as tm.stop.Iterations(100), got {stop!r}")
@@ -80,7 +80,7 @@ def criteria_of(tol: float | None, stop: Criterion | None, order: int) -> Criter
 
 
 def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> Any:
-    """The point `x0`, with its rounding mended, as detached tensors.
+    """The point `x0`, projected to correct its rounding, as detached tensors.
 
     Raises:
         TypeError: for tensors that are not of float32, float64 or a complex type of these.
@@ -130,7 +130,7 @@ def objective_of(
     """The objective, the initial point on its manifold, and the value there.
 
     Raises:
-        ValueError, TypeError: as `minimize` says.
+        ValueError, TypeError: as stated for `minimize`.
     """
     if not callable(fun):
         raise TypeError(f"fun: expected a function, got {fun!r}")
@@ -183,11 +183,11 @@ def objective_of(
 
 
 def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
-    """The initial point, evaluated; `first` is the value of an evaluation before.
+    """The initial point, evaluated; `first` is the value of an earlier evaluation.
 
     Raises:
         ValueError: if no gradient reaches it, if value or gradient are not finite, or if the value
-            is another than before.
+            differs from `first`.
     """
     space = objective.space
     point = objective.value(space.take_in(x0))

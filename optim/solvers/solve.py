@@ -1,4 +1,4 @@
-"""From an objective to a result: begin or continue, run, and say what was found."""
+"""From an objective to a result: begin or continue, run, and report."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def solve(
     """Run a method from `x0`, where `fun` gave `value`, or from the state of an earlier run.
 
     Raises:
-        ValueError: if the value or the gradient at `x0` is not finite, if the state is another's.
+        ValueError: if the value or the gradient at `x0` is not finite, or if the state does not
+            fit.
     """
     if state is None:
         point = first_point(objective, x0, value)

@@ -15,7 +15,7 @@ from torchmanifold.optim.solvers.rows import Many, One, Rows
 
 __all__ = ["Leaves", "Part", "Space", "leaves_of", "names_of", "structure_like"]
 
-# The tensors of a point, one a factor.
+# The tensors of a point, one for each factor.
 Leaves = tuple[Tensor, ...]
 
 
@@ -33,7 +33,7 @@ def leaves_of(point: Any) -> Leaves:
 
 
 def names_of(point: Any, name: str) -> list[str]:
-    """What a user calls each tensor of the point `name`: as `x0['scale']` or `x0[1]`."""
+    """The user's name of each tensor of the point `name`, such as `x0['scale']` or `x0[1]`."""
     if isinstance(point, Tensor):
         return [name]
     if isinstance(point, Mapping):
@@ -42,7 +42,7 @@ def names_of(point: Any, name: str) -> list[str]:
 
 
 def structure_like(like: Any, leaves: Leaves) -> Any:
-    """The tensors `leaves` arranged as the point `like` is."""
+    """The tensors `leaves` in the form of the point `like`."""
     remaining = iter(leaves)
 
     def build(node: Any) -> Any:
@@ -65,7 +65,7 @@ class Part:
     size: int
 
     def dim(self) -> int:
-        """Degrees of freedom, of all points that the tensor holds."""
+        """Degrees of freedom of all points in the tensor."""
         cut = len(self.shape) - self.manifold.event_ndim
         count = torch.Size(self.shape[:cut]).numel()
         return count * self.manifold.dim(self.shape[cut:])
@@ -73,10 +73,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Space:
-    """Where the solver moves: the manifolds of the tensors of a point, for all problems.
+    """The space of a solver: the manifolds of the tensors of a point, for all problems.
 
     Args:
-        like: a point as the user writes it.
+        like: a point in the user's form.
         parts: one for each tensor.
         problems: the shape of the problems, in front of each tensor of a user's point.
         rows: the arithmetic of vectors and scalars.
@@ -110,7 +110,7 @@ class Space:
 
     @property
     def single(self) -> bool:
-        """Are vectors `(N,)`, without a dimension of problems?"""
+        """Whether vectors are `(N,)`, without a dimension of problems."""
         return isinstance(self.rows, One)
 
     @property
@@ -136,7 +136,7 @@ class Space:
     def give_out(self, leaves: Leaves) -> Any:
         """The tensors of the solver as a user's point."""
         if len(leaves) == 1 and leaves[0].ndim == len(self.problems) + len(self.parts[0].shape):
-            whole: Leaves = leaves  # the shape is right already
+            whole: Leaves = leaves  # the shape is already right
             if len(self.problems) > 1:
                 whole = self._shaped(leaves)
         else:
@@ -160,7 +160,7 @@ class Space:
     # -- vectors ---------------------------------------------------------------------------------
 
     def vector(self, leaves: Leaves) -> Tensor:
-        """The tensors of a point or tangent vector as one real vector a problem."""
+        """The tensors of a point or tangent vector as one real vector for each problem."""
         if len(leaves) == 1 and not self.parts[0].complex:
             return self.rows.flatten(leaves[0])
         flat = [
@@ -199,7 +199,7 @@ class Space:
 
 
 def manifolds_of(x0: Any, manifold: Any, default: Callable[[Tensor], Manifold]) -> tuple[Any, ...]:
-    """One manifold for each tensor of `x0`: of a manifold, a product, or tuples and dicts of them.
+    """One manifold for each tensor of `x0`, from a manifold, a product, or tuples and dicts.
 
     Raises:
         ValueError: if there are more or fewer manifolds than tensors, or other keys.

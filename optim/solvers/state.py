@@ -1,4 +1,4 @@
-"""What a solver keeps from one iteration to the next: rows, so that it is saved and resumed."""
+"""The state of a solver between two iterations, as rows, so that it can be saved and resumed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torchmanifold.optim.solvers.space import Leaves
 
 __all__ = ["FAILED", "PRECISION", "RUNNING", "Best", "State"]
 
-# Why a method itself stops a problem; a criterion has its place in the list behind these.
+# Reasons for which a method stops a problem; the numbers of criteria follow these.
 RUNNING, PRECISION, FAILED = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best point since values differ by rounding alone, and how long none was better."""
+    """The best point since values differ only by rounding, and the time since it was found."""
 
     x: Leaves
     f: Scalar
@@ -33,13 +33,13 @@ class State:
     Args:
         x: the tensors of the point.
         f: the value.
-        c: coordinates of the gradient, and `norm` its norm, `first` the first one.
-        memory: what the method keeps.
+        c: coordinates of the gradient; `norm` is its norm, and `first` the norm at the first point.
+        memory: the memory of the method.
         nit: iterations.
         step: the length of the last step.
-        fell: by how much the value fell.
-        verdict: why the problem stopped, or `RUNNING`.
-        curvature: the least curvature met; infinite before.
+        fell: the last decrease of the value.
+        verdict: the reason of the stop, or `RUNNING`.
+        curvature: the least curvature so far; infinite at first.
     """
 
     x: Leaves

@@ -1,8 +1,8 @@
-"""When a solver stops: small values, joined by `|` (either) and `&` (both).
+"""Stopping criteria: small values, joined by `|` (either) and `&` (both).
 
     tm.stop.GradientNorm(1e-8) | tm.stop.Iterations(500) | tm.stop.Seconds(60)
 
-Each says of every problem whether it is met, and whether meeting it means convergence.
+Each criterion tells for every problem whether it is met, and whether this means convergence.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 
 @dataclass
 class Progress:
-    """What criteria look at, after an iteration.
+    """The data of criteria, after an iteration.
 
     Args:
-        fun: the value, and `gradient_norm`: one a problem (numbers, or tensors).
+        fun: the value; `fun` and `gradient_norm` are numbers, or tensors for many problems.
         first_norm: the norm of the gradient at the initial point.
         step: the length of the last step; infinite before the first.
-        decreases: what the last iterations took off the value, the newest last.
+        decreases: the decreases of the value in the last iterations, the newest last.
         nit: iterations of each problem.
         nfev: evaluations so far, for all.
         seconds: time so far, for all.
@@ -64,7 +64,7 @@ def _positive(name: str, value: float) -> None:
 class Criterion(ABC):
     """A reason to stop."""
 
-    #: does meeting it mean convergence?
+    #: whether meeting it means convergence
     converges: ClassVar[bool] = False
 
     @abstractmethod
@@ -73,11 +73,11 @@ class Criterion(ABC):
 
     @property
     def sure(self) -> bool:
-        """Does meeting it mean convergence?"""
+        """Whether meeting it means convergence."""
         return self.converges
 
     def alternatives(self) -> Iterator[Criterion]:
-        """The criteria of which one is enough."""
+        """The criteria, one of which is enough."""
         yield self
 
     def __or__(self, other: Criterion) -> Criterion:
@@ -95,7 +95,7 @@ class Criterion(ABC):
 
 @dataclass(frozen=True)
 class Either(Criterion):
-    """One of the two: what `|` gives."""
+    """One of two criteria, the result of `|`."""
 
     one: Criterion
     other: Criterion
@@ -105,7 +105,7 @@ class Either(Criterion):
         return self.one.met(progress) | self.other.met(progress)
 
     def alternatives(self) -> Iterator[Criterion]:
-        """Those of both."""
+        """The criteria of both."""
         yield from self.one.alternatives()
         yield from self.other.alternatives()
 
@@ -115,7 +115,7 @@ class Either(Criterion):
 
 @dataclass(frozen=True)
 class Both(Criterion):
-    """Both at once: what `&` gives. It means convergence if one of them does."""
+    """Both criteria at once, the result of `&`. It means convergence if one of them does."""
 
     one: Criterion
     other: Criterion
@@ -126,7 +126,7 @@ class Both(Criterion):
 
     @property
     def sure(self) -> bool:
-        """Does one of them mean convergence?"""
+        """Whether one of them means convergence."""
         return self.one.sure or self.other.sure
 
     def __str__(self) -> str:
@@ -173,7 +173,7 @@ class Iterations(Criterion):
     most: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no count."""
+        """Refuse a value that is not a count."""
         if isinstance(self.most, bool) or not isinstance(self.most, int) or self.most < 0:
             raise ValueError(f"Iterations: most must be a count, got {self.most!r}")
 
@@ -192,7 +192,7 @@ class Evaluations(Criterion):
     most: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no count."""
+        """Refuse a value that is not a count."""
         _positive("Evaluations: most", self.most)
 
     def met(self, progress: Progress) -> Scalar:
@@ -210,7 +210,7 @@ class Seconds(Criterion):
     most: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no time."""
+        """Refuse a value that is not a time."""
         _positive("Seconds: most", self.most)
 
     def met(self, progress: Progress) -> Scalar:
@@ -242,7 +242,7 @@ class StepSize(Criterion):
 
 @dataclass(frozen=True)
 class Decrease(Criterion):
-    """Each of the last `window` iterations took at most `tol` times the value off it."""
+    """Each of the last `window` iterations reduced the value by at most `tol` times the value."""
 
     tol: float
     window: int = 3
@@ -268,7 +268,7 @@ class Decrease(Criterion):
 
 @dataclass(frozen=True)
 class Value(Criterion):
-    """The value is at most `level`, a known optimum or what is good enough."""
+    """The value is at most `level`, such as a known optimum or an acceptable value."""
 
     level: float
     converges: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""From a run that has ended to the result that a user reads."""
+"""From a finished run to the result for the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["result_of"]
 
 
 def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion) -> Result:
-    """What the run found, as a user sees it."""
+    """The result of the run, in the user's form."""
     space, state = objective.space, ended.state
     rows = space.rows
     problems = space.problems
@@ -26,7 +26,7 @@ def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion
     listed = list(criteria.alternatives())
     eps = torch.finfo(rows.dtype).eps
     norm, first = rows.tensor(state.norm), rows.tensor(state.first)
-    # At rounding half of the digits of the gradient are gone: as good as the dtype allows.
+    # At rounding level, half of the digits of the gradient are lost; the dtype allows no more.
     precise = (verdict == PRECISION) & (norm.reshape(-1) <= eps**0.5 * first.reshape(-1))
     sure = torch.tensor([False] * CRITERIA + [c.sure for c in listed], device=verdict.device)
     success = sure[verdict] | precise
@@ -34,7 +34,7 @@ def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion
     status = torch.tensor(codes, device=verdict.device)[verdict]
     status = torch.where(precise, 0, status)
     reasons = {
-        PRECISION: "values and gradients differ by rounding alone",
+        PRECISION: "values and gradients differ only by rounding",
         FAILED: "no step along the gradient makes the value smaller; is the derivative right? "
         "tm.check_gradient compares it with differences",
         CALLBACK: "the callback stopped it",
@@ -85,7 +85,7 @@ def _history(rows: Any, problems: tuple[int, ...], ended: Run) -> dict[str, Tens
             value = torch.as_tensor(entry[name]).detach()
             if value.dtype == torch.float32 and rows.count == 1:
                 value = torch.as_tensor(entry[name], dtype=torch.float64)
-            if kept is not None:  # what has finished stays as it was
+            if kept is not None:  # finished problems stay as they were
                 value = column[-1].reshape(rows.count, *value.shape[1:]).index_copy(0, kept, value)
             column.append(value)
         whole = torch.stack(column)

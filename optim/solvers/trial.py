@@ -1,4 +1,4 @@
-"""A step of a model tried: the decrease that came against the one that was promised."""
+"""A trial of a model's step: its actual decrease against the predicted one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Trial:
     """The end of a step.
 
     Args:
-        point: where it ends, with the gradient if some problem accepts the step.
-        ratio: of the actual to the predicted decrease.
-        finite: are value and gradient finite?
-        good: is the step accepted?
-        rounding: are both decreases too small for the digits of the value?
-        fell: by how much the value fell.
+        point: the end of the step, with the gradient if some problem accepts the step.
+        ratio: the ratio of the actual to the predicted decrease.
+        finite: whether value and gradient are finite.
+        good: whether the step is accepted.
+        rounding: whether both decreases are too small for the digits of the value.
+        fell: the decrease of the value.
     """
 
     point: Point
@@ -50,7 +50,7 @@ def tried(
 ) -> Trial:
     """Make the step `c`, of which a model predicts the decrease.
 
-    Where values differ by rounding alone, the decrease is that of the gradients at both ends.
+    If values differ only by rounding, the decrease is computed from the gradients at both ends.
     """
     rows = objective.space.rows
     x, eta = objective.moved(point, c)
@@ -84,22 +84,22 @@ def taken(
     length: Scalar,
     curvature: Scalar,
 ) -> tuple[State, Point, Scalar, Scalar]:
-    """State and point after the trial, where it was accepted, and where all is rounding.
+    """State and point after the trial, and masks of acceptance and of mere rounding.
 
     Args:
         objective: the function.
         state: the state before.
         point: the point before.
-        trial: what the step gave.
-        active: the problems that run.
-        memory: what the method keeps.
-        length: of the step.
-        curvature: the least one that the step met.
+        trial: the trial.
+        active: the running problems.
+        memory: the memory of the method.
+        length: the length of the step.
+        curvature: the least curvature along the step.
     """
     rows, good = objective.space.rows, trial.good
     eps = torch.finfo(rows.dtype).eps
     some, fails = rows.split(good, active)
-    # A step that rounding swallows.
+    # A step that is lost in rounding.
     size = rows.norm(objective.space.vector(point.x)) if fails else rows.full(0.0)
     lost = rows.no(good) & (length <= eps * rows.most(size, eps))
     state = replace(

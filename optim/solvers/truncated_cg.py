@@ -11,7 +11,7 @@ from torchmanifold.optim.solvers.rows import Many, Rows, Scalar
 
 __all__ = ["Step", "truncated_cg"]
 
-# On an accelerator nobody asks after every step whether all problems are done.
+# On an accelerator the host does not read after every step whether all problems are done.
 _UNASKED = 8
 
 
@@ -21,11 +21,11 @@ class Step:
 
     Args:
         c: the step.
-        decrease: of the quadratic model.
+        decrease: the decrease of the quadratic model.
         length: the norm of the step.
-        border: where the step ends at the border.
-        curvature: the least `<d, H d> / <d, d>` met.
-        products: how many Hessian-vector products were made.
+        border: whether the step ends at the border.
+        curvature: the least `<d, H d> / <d, d>`.
+        products: the number of Hessian-vector products.
     """
 
     c: Tensor
@@ -48,9 +48,10 @@ def truncated_cg(
 ) -> Step:
     """An approximate minimum of `<g, c> + <c, H c> / 2` with `||c|| <= radius`.
 
-    Stops where the residual is at most `target` after two steps or more, after `most`, at the
-    border, and where the curvature is not positive: then at the border too. Values of the model
-    and lengths follow by recurrences. With a preconditioner lengths are those in its inverse.
+    The iteration stops if the residual is at most `target` after two steps or more, after `most`
+    steps, at the border, or if the curvature is not positive, and then the step goes to the border.
+    Recurrences give the values of the model and the lengths. With a preconditioner, lengths are
+    measured in its inverse.
 
     Source: Steihaug, SIAM J. Numer. Anal. 20, 1983; Conn, Gould & Toint, Trust-Region Methods,
     2000, algorithm 7.5.1; Boumal 2023, algorithm 6.4.
@@ -74,7 +75,7 @@ def truncated_cg(
         curvature = rows.where(going, rows.least(curvature, rows.divide(dHd, dd)), curvature)
         alpha = rows.divide(rz, dHd)
         ahead = ee + 2 * alpha * ed + alpha * alpha * dd
-        # Written so that NaN ends at the border too.
+        # Written so that a NaN ends at the border too.
         inside = (dHd > 0) & (ahead < square)
         out = going & rows.no(inside)
         tau = rows.divide(rows.sqrt(ed * ed + dd * (square - ee)) - ed, dd)

@@ -22,16 +22,16 @@ __all__ = ["TrustRegion"]
 class TrustRegion:
     """Newton's method within a ball that grows and shrinks, by truncated conjugate gradients.
 
-    Converges from everywhere, and superlinearly near a minimum: the residual of the Newton
-    equation is taken down to `||g|| min(||g||^theta, kappa)`.
+    The method converges from everywhere, and superlinearly near a minimum: the residual of the
+    Newton equation is reduced to `||g|| min(||g||^theta, kappa)`.
 
     Args:
-        theta: 1 is quadratic convergence.
+        theta: the order of convergence minus 1; 1 is quadratic convergence.
         kappa: the least relative accuracy of a step.
-        accept: the least ratio of actual to predicted decrease at which a step is taken.
-        radius: the first one; by default an eighth of the largest.
-        max_radius: the largest one; by default the root of the dimension.
-        inner: the most Hessian-vector products of a step; by default the dimension.
+        accept: the least ratio of actual to predicted decrease for which a step is accepted.
+        radius: the initial radius; by default an eighth of the largest.
+        max_radius: the largest radius; by default the root of the dimension.
+        inner: the largest number of Hessian-vector products of a step; by default the dimension.
 
     Source: Absil, Baker & Gallivan, Found. Comput. Math. 7, 2007; Boumal 2023, algorithms 6.3 and
     6.4.
@@ -47,7 +47,7 @@ class TrustRegion:
     order = 2
 
     def __post_init__(self) -> None:
-        """Refuse what makes no step."""
+        """Refuse values for which a step is undefined."""
         if not 0 < self.kappa < 1:
             raise ValueError(f"TrustRegion: kappa must lie between 0 and 1, got {self.kappa!r}")
         if not 0 <= self.accept < 0.25:
@@ -58,7 +58,7 @@ class TrustRegion:
                 raise ValueError(f"TrustRegion: {name} must be positive, got {value!r}")
 
     def begin(self, objective: Objective, point: Point) -> Scalar:
-        """The first radius."""
+        """The initial radius."""
         return objective.space.rows.full(self.radius or self._largest(objective) / 8)
 
     def _largest(self, objective: Objective) -> float:
@@ -72,7 +72,7 @@ class TrustRegion:
         precondition = context.precondition
         eps = torch.finfo(rows.dtype).eps
         norm = point.norm
-        # To solve for less than the goal, or than rounding, is work for nothing.
+        # A residual below the goal, or below rounding, would be wasted work.
         least = rows.most(2 * eps * objective.measure(point), 0.1 * context.goal)
         target = rows.most(norm * rows.least(rows.power(norm, self.theta), self.kappa), least)
         step = truncated_cg(

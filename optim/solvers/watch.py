@@ -1,4 +1,4 @@
-"""What a user sees of a run while it goes on: callbacks and the history."""
+"""The view of a running solver for its user: callbacks and the history."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["Info", "recorder", "watcher"]
 
 @dataclass(frozen=True)
 class Info:
-    """What a callback sees after an iteration.
+    """The argument of a callback after an iteration.
 
     Args:
-        x: the point, as the user wrote `x0`; `fun` its value, `gradient_norm` that of the gradient.
+        x: the point, in the form of `x0`; `fun` is its value, and `gradient_norm` the norm of the
+            gradient.
         nit: iterations of each problem.
         step: the length of the last step.
-        nfev: evaluations so far, and `seconds`.
+        nfev: evaluations so far; `seconds` is the time so far.
         nhev: Hessian-vector products so far.
     """
 
@@ -58,7 +59,7 @@ def _shaped(problems: tuple[int, ...], value: Any) -> Any:
 
 
 def watcher(callback: Callable[[Info], Any] | None, progress: Progress | None = None) -> Any:
-    """What the loop calls after each iteration."""
+    """The function that the loop calls after each iteration."""
     if callback is None and progress is None:
         return None
 
@@ -74,7 +75,7 @@ def watcher(callback: Callable[[Info], Any] | None, progress: Progress | None = 
 
 
 def recorder(record: Sequence[str | Callable[..., Any]]) -> Any:
-    """What the loop asks for entries of the history."""
+    """The function that gives the loop the entries of the history."""
     known = [field.name for field in fields(Info)]
     for entry in record:
         if not callable(entry) and entry not in known:

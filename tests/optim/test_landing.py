@@ -181,13 +181,13 @@ def test_options_that_make_no_sense_are_refused():
         with pytest.raises(ValueError, match=message):
             tm.optim.Landing(layer, **options)
     spd = tm.constrain(nn.Linear(3, 3), "weight", tm.SymmetricPositiveDefinite(), how="riemannian")
-    with pytest.raises(ValueError, match="landing knows orthonormal columns: Stiefel"):
+    with pytest.raises(ValueError, match="landing needs orthonormal columns: Stiefel"):
         tm.optim.Landing(spd, lr=0.1)
     late = tm.optim.Landing(layer, lr=0.1)
     tm.constrain(layer, "weight", tm.SymmetricPositiveDefinite(), how="riemannian")
     before = layer.weight.detach().clone()
     layer(torch.ones(1, 3)).sum().backward()
-    with pytest.raises(ValueError, match="landing knows orthonormal columns: Stiefel"):
+    with pytest.raises(ValueError, match="landing needs orthonormal columns: Stiefel"):
         late.step()
     assert torch.equal(layer.weight, before)
 

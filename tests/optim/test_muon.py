@@ -183,5 +183,5 @@ def test_bfloat16_products_leave_no_residual():
 
 def test_points_of_more_than_two_dimensions_are_refused():
     p = tm.place_(nn.Parameter(torch.ones(2, 2, 2)), tm.Euclidean(ndim=3))
-    with pytest.raises(ValueError, match="RiemannianMuon: .*points are no matrices"):
+    with pytest.raises(ValueError, match="RiemannianMuon: .*points are not matrices"):
         Muon([p])

@@ -128,7 +128,7 @@ def test_ordinary_weights_beside_manifold_weights_too(ours, theirs, options):
 def test_on_a_flat_manifold_the_rules_are_those_of_torch(ours, theirs, options):
     """With a second moment for each entry: the rule for manifolds, not PyTorch's own function."""
     if ours is Landing:
-        with pytest.raises(ValueError, match="landing knows"):
+        with pytest.raises(ValueError, match="landing needs"):
             ours([point_of(tm.Euclidean(ndim=2), (3, 2))])
         return
     kinds = {} if ours is SGD else {"second_moment": "element"}
