@@ -6,6 +6,7 @@ positive-semidefinite matrices, SIAM J. Matrix Anal. Appl. 41, 2020.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import maps
@@ -16,6 +17,9 @@ __all__ = ["aligned", "horizontal", "refuse_wide"]
 
 def horizontal(y: Tensor, z: Tensor) -> Tensor:
     """`z` without `Y W`, `W` skew, the part that rotates the columns: `Y'z` becomes symmetric."""
+    # The factor counts up to its size only; of size 1 it has a Gram matrix that does not overflow.
+    size = y.detach().abs().amax((-2, -1), keepdim=True)
+    y = y / torch.where(size > 0, size, 1.0)
     gram = y.mH @ y
     for _ in range(2):  # the second removes the error of an ill-conditioned Gram matrix
         z = z - y @ skew(maps.solve_lyapunov(gram, 2 * skew(y.mH @ z)))

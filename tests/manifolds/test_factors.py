@@ -110,3 +110,12 @@ def test_correlation_keeps_its_diagonal_to_the_bit():
     z = torch.randn(6, 6)
     c = M.project(z @ z.mT)
     assert torch.allclose(M.project(c), c, rtol=0, atol=1e-6) and (c.diagonal() == 1).all()
+
+
+@pytest.mark.parametrize("power", [-30, -15, 15, 30])
+def test_a_factor_of_any_size_in_float32_has_tangent_vectors(power):
+    """Its Gram matrix alone would over- or underflow; the turn of its columns has no size."""
+    M = tm.PositiveSemidefinite()
+    x, z = M.random(5, 2), torch.randn(5, 2)
+    size = 10.0**power
+    assert torch.allclose(M.tangent(size * x, size * z) / size, M.tangent(x, z), atol=1e-5)
