@@ -107,6 +107,7 @@ class DoublyStochastic(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """Sinkhorn's limit of the positive part."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         top = z.detach().amax((-2, -1), keepdim=True)
         floor = torch.where(top > 0, top, 1.0) * torch.finfo(z.dtype).eps

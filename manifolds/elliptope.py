@@ -95,6 +95,7 @@ class Elliptope(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The rows over their norms; a row of zeros becomes the first unit vector."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         first = torch.zeros_like(z[..., :1, :])
         first[..., 0] = 1

@@ -61,6 +61,7 @@ class Euclidean(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """`z` itself."""
+        self.check_dtype(z.dtype)
         return z
 
     @guarded

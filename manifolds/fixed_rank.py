@@ -109,6 +109,7 @@ class FixedRank(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The truncated singular value decomposition."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return maps.truncate(z, self.rank, _floor(z))
 

@@ -164,6 +164,7 @@ class Grassmann(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest basis of the subspace that `z` spans."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 

@@ -217,6 +217,7 @@ class Lorentz(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The point with the last `n` entries of `z`; the nearest point has no closed form."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return _lifted(self, z[..., 1:])
 

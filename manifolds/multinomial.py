@@ -172,6 +172,7 @@ class Multinomial(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The nearest point of the closed simplex, with entries of at least `eps`."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         x = _to_simplex(z).clamp_min(torch.finfo(z.dtype).eps)
         return x / x.sum(-1, keepdim=True)

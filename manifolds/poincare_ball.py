@@ -174,6 +174,7 @@ class PoincareBall(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The nearest vector of norm at most `(1 - 4 eps) / sqrt(c)`."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return _inside(self, z, z.dtype)
 

@@ -140,6 +140,7 @@ class Positive(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The nearest vector with entries of at least `eps` times the largest."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return _lifted(z, z.dtype) if z.numel() else z
 

@@ -103,6 +103,7 @@ class PositiveSemidefinite(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """`z`, with singular values lifted to `10 n eps` of the largest, `eps` if all are zero."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return _lifted(z, torch.finfo(z.dtype).eps)
 

@@ -56,6 +56,7 @@ class SkewSymmetric(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The skew-symmetric part."""
+        self.check_dtype(z.dtype)
         return skew(z)
 
     @guarded

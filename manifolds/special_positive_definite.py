@@ -162,6 +162,7 @@ class SpecialPositiveDefinite(Manifold):
         Raises:
             TypeError: in half precision, whose rounding makes matrices indefinite.
         """
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         if z.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(

@@ -111,6 +111,7 @@ class Spectrahedron(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """`z / ||z||_F`; a multiple of the first columns of the identity if `z` is zero."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         n, k = z.shape[-2:]
         first = torch.eye(n, k, dtype=z.dtype, device=z.device) / math.sqrt(k)

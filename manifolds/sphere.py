@@ -134,6 +134,7 @@ class Sphere(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """`z / ||z||`; the first coordinate vector for `z = 0`."""
+        self.check_dtype(z.dtype)
         first = torch.zeros_like(z)
         first[..., 0] = 1
         return _unit(torch.where((z == 0).all(-1, keepdim=True), first, z))

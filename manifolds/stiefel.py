@@ -175,6 +175,7 @@ class Stiefel(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The polar factor of `z`: the nearest point, or one of several if `z` lacks full rank."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return nearest_orthonormal(z)
 

@@ -56,6 +56,7 @@ class Symmetric(Manifold):
     @in_working_precision
     def project(self, z: Tensor) -> Tensor:
         """The symmetric part."""
+        self.check_dtype(z.dtype)
         return sym(z)
 
     @guarded

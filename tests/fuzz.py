@@ -335,6 +335,12 @@ def rebase(trial: Trial, layer: Holder, count: Callable[[str, str], None]) -> bo
         return True
     trial.steps.append("rebase")
     before = layer.weight.detach().clone()
+    if isinstance(trial.manifold, DEFINITE):
+        # Of a condition beyond 1 / eps the least eigenvalue is rounding, and perhaps negative.
+        wide = before.to(torch.promote_types(before.dtype, torch.float64))
+        if not bool((torch.linalg.eigvalsh(wide) > 0).all()):
+            count("rebase", "not definite")
+            return False
     length = float(layer.parametrizations.weight.original.detach().abs().max())
     if refusal(lambda: tm.rebase_(layer), ()):
         return False

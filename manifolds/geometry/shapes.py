@@ -32,7 +32,7 @@ def require_dtype(owner: object, numbers: str, dtype: torch.dtype | None) -> Non
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{owner!r}: dtype must be one such as torch.float32, got {dtype!r}")
     if not (dtype.is_floating_point or dtype.is_complex):
-        raise TypeError(f"{owner!r}: points have floating point entries, got {dtype}")
+        raise TypeError(f"{owner!r}: points have floating point entries, got {dtype}; use float32")
     if numbers not in ("complex" if dtype.is_complex else "real", "either"):
         single = torch.promote_types(dtype, torch.float32)
         other = single.to_real() if dtype.is_complex else single.to_complex()

@@ -91,6 +91,7 @@ class View(Manifold):
 
     def project(self, z: Tensor) -> Tensor:
         """The nearest point."""
+        self.check_dtype(z.dtype)
         self.check_shape(tuple(z.shape))
         return self.outward(self.manifold.project(self.inward(z)), z.shape)
 

@@ -316,3 +316,9 @@ def test_a_product_of_bare_parameters_is_placed_factor_by_factor():
     assert tm.manifold_of(x["shift"]) == tm.Sphere()
     with pytest.raises(ValueError, match="keys rotation, shift"):
         tm.place_({"rotation": x["rotation"]}, M)
+
+
+@over_manifolds
+def test_integers_are_not_projected(M, shape):
+    with pytest.raises(TypeError, match="floating point entries, got torch.int64; use float32"):
+        M.project(torch.ones(shape, dtype=torch.int64))

@@ -81,6 +81,10 @@ WRONG = {
         lambda: M.random(3, 2, dtype="float64"),
         "dtype must be one such as torch.float32, got 'float64'",
     ),
+    "integers to project": (
+        lambda: M.project(torch.ones(3, 2, dtype=torch.int64)),
+        "points have floating point entries, got torch.int64; use float32",
+    ),
     "a cost that is a number": (
         lambda: tm.minimize(lambda x: 1.0, M.random(4, 2), M),
         "fun: no gradient of a float is known; compute the value from x",
