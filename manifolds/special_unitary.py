@@ -27,6 +27,7 @@ from torchmanifold.manifolds.geometry import (
 from torchmanifold.manifolds.linalg import (
     MatrixFunction,
     determinant_sign,
+    eigh,
     eye_like,
     gram_residual,
     in_working_precision,
@@ -192,6 +193,19 @@ def _coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return x @ _traceless(skew(v))
 
 
+def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The steepest direction in the spectral norm: `x i h` with a Hermitian `h` of trace 0.
+
+    `h` has the eigenvectors of `x*grad / i`, the eigenvalues 1 for the upper half of its
+    eigenvalues, -1 for the lower half, and 0 for the one in the middle, if there is one.
+    """
+    values, w = eigh(-1j * _traceless(skew(x.mH @ egrad)))
+    n = x.shape[-1]
+    signs = (2 * torch.arange(n, device=x.device) - (n - 1)).sign()
+    signs = torch.where(values[..., -1:] > values[..., :1], signs, 0)  # none of a zero gradient
+    return x @ (1j * (w * signs[..., None, :]) @ w.mH)
+
+
 @dataclass(frozen=True)
 class SpecialUnitary(Manifold):
     """Unitary matrices of determinant 1: `x*x = I`, `det x = 1`, `(*batch, n, n)`, complex.
@@ -225,7 +239,7 @@ class SpecialUnitary(Manifold):
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: dataclasses.replace(
             GROUP_METRIC,
-            steepest=None,
+            steepest=guarded(_steepest),
             coordinates=_coordinates,
             exp=_exp,
             log=_log,

@@ -46,6 +46,19 @@ def test_on_square_matrices_it_is_the_best_direction(M, dtype, n):
     assert (g.conj() * exact).real.sum() == pytest.approx(float(best), rel=1e-12)
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 6])
+def test_on_special_unitary_matrices_it_is_the_best_direction(n):
+    """`<g, x i h>` over `h` of norm 1 and trace 0 is at most the nuclear norm of `g - x i m`."""
+    torch.manual_seed(0)
+    M = tm.SpecialUnitary()
+    x, g = (f(8, n, n, dtype=torch.complex128) for f in (M.random, torch.randn))
+    d = M.steepest(x, g)
+    values = torch.linalg.eigvalsh(-1j * skew(x.mH @ g))
+    best = (values - values.median(-1, keepdim=True).values).abs().sum(-1)
+    assert torch.allclose(torch.linalg.matrix_norm(d, 2), torch.ones(8, dtype=F64))
+    assert torch.allclose((g.conj() * d).real.sum((-2, -1)), best)
+
+
 def test_on_tall_matrices_it_is_near_the_best():
     """Against an upper bound by duality: the nuclear norm of `g + 2 x l` for any symmetric `l`."""
     torch.manual_seed(0)
