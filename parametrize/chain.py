@@ -126,7 +126,7 @@ class ParametrizationList(nn.ModuleList):
         if torch.jit.is_scripting():
             raise RuntimeError("Parametrization is not working with scripting.")
         traced = torch.compiler.is_dynamo_compiling()
-        if not traced:
+        if not traced and not self._watch.untouched():
             self.check_write()
         first = self._parameters.get("original") if self.is_tensor else None
         arguments = self.originals() if first is None else (first,)

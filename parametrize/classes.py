@@ -68,8 +68,7 @@ class _Parametrized(type):
 
 def _property(name: str) -> property:
     def get(self: nn.Module) -> Any:
-        lists: Any = private.children(self).get("parametrizations")
-        chain = None if lists is None else private.children(lists).get(name)
+        chain = private.grandchild(self, "parametrizations", name)
         if chain is None:  # another module of this class has it parametrized
             return self.__dict__[name] if name in self.__dict__ else self.__getattr__(name)
         if is_dynamo_compiling():

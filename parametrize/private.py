@@ -79,6 +79,12 @@ def children(module: nn.Module) -> dict[str, Any]:
     return found
 
 
+def grandchild(module: nn.Module, child: str, name: str) -> Any:
+    """The module ``name`` of the module ``child`` of ``module``, or None: one call at every read."""
+    found = module._modules.get(child)
+    return None if found is None else found._modules.get(name)
+
+
 def groups(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The parameters, buffers and children of ``module`` by name; not copies."""
     return module._parameters, module._buffers, module._modules

@@ -54,6 +54,13 @@ class Watch:
         """Watch nothing."""
         self.last = self.frozen = None
 
+    def untouched(self) -> bool:
+        """Whether the value is as it was handed out: one call at every read."""
+        last, frozen = self.last, self.frozen
+        return (last is None or version(last[0]) == last[1]) and (
+            frozen is None or not frozen.requires_grad
+        )
+
     def thawed(self) -> bool:
         """Whether the ``requires_grad`` of a value without gradient was set."""
         return self.frozen is not None and self.frozen.requires_grad
