@@ -80,7 +80,7 @@ def children(module: nn.Module) -> dict[str, Any]:
 
 
 def grandchild(module: nn.Module, child: str, name: str) -> Any:
-    """The module ``name`` of the module ``child`` of ``module``, or None: one call at every read."""
+    """The module ``name`` of the child ``child`` of ``module``, or None; asked at every read."""
     found = module._modules.get(child)
     return None if found is None else found._modules.get(name)
 

@@ -6,6 +6,9 @@ rows and what the problems declare. The command line is `torchmanifold compare`;
     results = tm.compare.run(["pca"], ["riemannian-sgd", "trust-region"], seeds=3)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from torchmanifold.optim.compare.instance import Instance, Panel
 from torchmanifold.optim.compare.method import Config, Method, Solver, method
 from torchmanifold.optim.compare.methods import METHODS
@@ -15,10 +18,12 @@ from torchmanifold.optim.compare.presets import PRESETS
 from torchmanifold.optim.compare.problem import Problem, problem
 from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.registry import find_method, find_problem, problems_of
-from torchmanifold.optim.compare.report import catalog, progress
-from torchmanifold.optim.compare.results import Results
-from torchmanifold.optim.compare.session import Session, plan_of, run
-from torchmanifold.optim.compare.trackers import Said, TensorBoard
+
+if TYPE_CHECKING:
+    from torchmanifold.optim.compare.report import catalog, progress
+    from torchmanifold.optim.compare.results import Results
+    from torchmanifold.optim.compare.session import Session, plan_of, run
+    from torchmanifold.optim.compare.trackers import Said, TensorBoard
 
 __all__ = [
     "METHODS",
@@ -48,3 +53,23 @@ __all__ = [
     "run",
     "with_preset",
 ]
+
+#: What reads or draws results needs pandas and matplotlib, which take longer to import than a
+#: short run: the processes that run problems go without.
+_LATER = {
+    "Results": "results",
+    "Said": "trackers",
+    "Session": "session",
+    "TensorBoard": "trackers",
+    "catalog": "report",
+    "plan_of": "session",
+    "progress": "report",
+    "run": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `_LATER`, imported at first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

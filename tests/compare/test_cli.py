@@ -302,6 +302,13 @@ def test_the_library_does_not_load_what_the_comparison_needs():
     assert done.stdout.strip() == "set()", done.stderr
 
 
+def test_a_worker_does_not_load_what_draws_the_results():
+    heavy = "{'matplotlib', 'pandas', 'sklearn', 'plotly', 'click', 'rich'}"
+    code = f"import sys, torchmanifold.optim.compare.perform; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
 @pytest.mark.parametrize("missing", ["click", "pandas"])
 def test_without_the_extra_one_line_says_what_to_install(missing):
     code = f"import sys; sys.modules['{missing}'] = None; from torchmanifold.__main__ import main;"

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from torchmanifold.manifolds import FixedRank
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["completion"]
 
@@ -22,7 +22,7 @@ NOISE = 0.05
 
 def _photo() -> np.ndarray:
     """The photograph china.jpg of scikit-learn: grey, cropped, averaged to 64 x 96, in [0, 1]."""
-    rgb = load_sample_image("china.jpg")[43:427, 32:608] / 255
+    rgb = datasets.photograph()[43:427, 32:608] / 255
     grey = rgb @ np.array([0.299, 0.587, 0.114])
     return grey.reshape(64, 6, 96, 6).mean((1, 3))
 

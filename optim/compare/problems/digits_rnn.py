@@ -6,14 +6,13 @@ import math
 from functools import cache
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from torchmanifold.manifolds import SpecialOrthogonal
 from torchmanifold.optim.compare.instance import Instance, Panel
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 from torchmanifold.optim.compare.problems.sequences import seeded
 
 __all__ = ["PixelRNN", "digits_rnn"]
@@ -39,8 +38,8 @@ class PixelRNN(nn.Module):
 @cache
 def _digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Sequences and labels for training, then held-out ones."""
-    digits = load_digits()
-    x, unseen, y, labels = train_test_split(
+    digits = datasets.digits()
+    x, unseen, y, labels = datasets.split(
         digits.data[..., None] / digits.data.max(),
         digits.target,
         test_size=0.25,

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_wine
 from torch import Tensor
 
 from torchmanifold.manifolds import Grassmann
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["discriminant"]
 
@@ -26,7 +26,7 @@ def _loss(x: Tensor, between: Tensor, within: Tensor) -> Tensor:
 @cache
 def _data() -> tuple[Tensor, Tensor, Tensor, float]:
     """Covariances between and within the classes, the solution, and its cost."""
-    wines = load_wine()
+    wines = datasets.wine()
     rows = (wines.data - wines.data.mean(0)) / wines.data.std(0)
     means = np.stack([rows[wines.target == k].mean(0) for k in range(3)])[wines.target]
     between, within = (a.T @ a / len(rows) for a in (means, rows - means))

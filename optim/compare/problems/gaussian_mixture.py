@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_wine
 from torch import Tensor
 
 from torchmanifold.manifolds import (
@@ -19,6 +18,7 @@ from torchmanifold.manifolds import (
 )
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["gaussian_mixture"]
 
@@ -31,7 +31,7 @@ Mixture = dict[str, Tensor]
 
 def _features() -> tuple[np.ndarray, np.ndarray]:
     """The wines in their three leading components, in units of variance 1, and their cultivars."""
-    wines = load_wine()
+    wines = datasets.wine()
     rows = (wines.data - wines.data.mean(0)) / wines.data.std(0)
     left, _, _ = np.linalg.svd(rows, full_matrices=False)
     return left[:, :FEATURES] * math.sqrt(len(rows)), wines.target

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_wine
 from torch import Tensor
 
 from torchmanifold.manifolds import Elliptope
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["nearest_correlation"]
 
@@ -21,7 +21,7 @@ MISSING = 0.7
 def _pairwise() -> np.ndarray:
     """Correlations of the 13 features of the wines, each from the rows where both are known."""
     rng = np.random.default_rng(0)
-    rows = load_wine().data
+    rows = datasets.wine().data
     rows = np.where(rng.random(rows.shape) < MISSING, np.nan, rows)
     out = np.eye(rows.shape[1])
     for i, j in zip(*np.triu_indices(len(out), 1), strict=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from torchmanifold.manifolds import Stiefel
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["pca"]
 
@@ -37,7 +37,7 @@ def pca(generator: torch.Generator) -> Instance:
         >>> pca.probe.data[0].shape
         torch.Size([64, 64])
     """
-    pixels = load_digits().data
+    pixels = datasets.digits().data
     covariance = np.cov(pixels.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
     largest = values[-1]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 from torchmanifold.optim.compare.problems.mnist import download as download_mnist
 from torchmanifold.optim.compare.problems.mnist import read_mnist
 from torchmanifold.optim.compare.problems.sequences import (
@@ -126,8 +125,8 @@ def _sequences(task: Pixels) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tenso
 
 
 def _small_digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
-    digits = load_digits()
-    parts = train_test_split(
+    digits = datasets.digits()
+    parts = datasets.split(
         digits.images, digits.target, test_size=0.25, random_state=0, stratify=digits.target
     )
     x, unseen, y, labels = map(torch.from_numpy, parts)

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_wine
 from torch import Tensor
 
 from torchmanifold.manifolds import Stiefel
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["sparse_pca"]
 
@@ -43,7 +43,7 @@ def _majorized(x: np.ndarray, correlation: np.ndarray, sweeps: int) -> np.ndarra
 @cache
 def _data() -> tuple[Tensor, Tensor]:
     """Correlations of the features, and the best of ten limits."""
-    correlation = np.corrcoef(load_wine().data.T)
+    correlation = np.corrcoef(datasets.wine().data.T)
     rng = np.random.default_rng(0)
     firsts = [np.linalg.qr(rng.standard_normal((13, COMPONENTS)))[0] for _ in range(10)]
     ends = [_majorized(x, correlation, sweeps=200) for x in firsts]

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from torchmanifold.manifolds import AffineInvariant, SymmetricPositiveDefinite, maps
 from torchmanifold.optim.compare.instance import Instance
 from torchmanifold.optim.compare.problem import problem
+from torchmanifold.optim.compare.problems import datasets
 
 __all__ = ["spd_mean"]
 
@@ -24,7 +24,7 @@ def _descriptors() -> np.ndarray:
 
     The components are scaled to unit average variance, and 0.02 I is added. Shape (10, 12, 12).
     """
-    digits = load_digits()
+    digits = datasets.digits()
     values, vectors = np.linalg.eigh(np.cov(digits.data.T, bias=True))
     features = digits.data @ vectors[:, -FEATURES:] / np.sqrt(values[-FEATURES:].mean())
     classes = [features[digits.target == k] for k in range(10)]
