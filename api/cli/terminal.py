@@ -32,7 +32,10 @@ def library(module: str, extra: str) -> Any:
     It is loaded when a command runs: matplotlib and pandas are not loaded for `--help`.
     """
     try:
-        return importlib.import_module(f"torchmanifold.{module}")
+        part = importlib.import_module(f"torchmanifold.{module}")
+        for name in part.__all__:  # some are loaded at first use, and may lack something too
+            getattr(part, name)
+        return part
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("torchmanifold"):
             raise

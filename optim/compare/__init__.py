@@ -20,7 +20,8 @@ from torchmanifold.optim.compare.problems import PROBLEMS
 from torchmanifold.optim.compare.registry import find_method, find_problem, problems_of
 
 if TYPE_CHECKING:
-    from torchmanifold.optim.compare.report import catalog, progress
+    from torchmanifold.optim.compare.report.catalog import catalog
+    from torchmanifold.optim.compare.report.progress import progress
     from torchmanifold.optim.compare.results import Results
     from torchmanifold.optim.compare.session import Session, plan_of, run
     from torchmanifold.optim.compare.trackers import Said, TensorBoard
