@@ -125,12 +125,24 @@ def constrain(
     return module
 
 
+def _patterns(caller: str, wanted: str | Iterable[str]) -> list[str]:
+    patterns = (
+        [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else [*wanted]
+    )
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f"{caller}: tensor_name must be a name, a glob, or a list of these, got {pattern!r}"
+            )
+    return patterns
+
+
 def _names(module: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     """The names that the patterns match; an error for a pattern without a match."""
     free = [name for name, value in module._parameters.items() if value is not None]
     taken = [name for name, _ in constrained(module)]
     found: dict[str, None] = {}
-    for pattern in [wanted] if isinstance(wanted, str) else wanted:
+    for pattern in _patterns("constrain", wanted):
         for name in fnmatch.filter(taken, pattern):
             raise ValueError(
                 f"constrain: {name!r} of {type(module).__name__} is already constrained; "
@@ -204,7 +216,7 @@ def unconstrain(module: nn.Module, tensor_name: str | Iterable[str]) -> nn.Modul
     check_module("unconstrain", "module", module)
     present = [name for name, _ in constrained(module)]
     found: dict[str, None] = {}
-    for pattern in [tensor_name] if isinstance(tensor_name, str) else tensor_name:
+    for pattern in _patterns("unconstrain", tensor_name):
         names = fnmatch.filter(present, pattern)
         if not names:
             raise ValueError(

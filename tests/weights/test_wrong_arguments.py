@@ -30,6 +30,14 @@ WRONG = {
         lambda: tm.constrain(nn.Linear(3, 4), M, "weight"),
         r"constrain: manifold must be a manifold such as Stiefel\(\), got 'weight'",
     ),
+    "no name": (
+        lambda: tm.constrain(nn.Linear(3, 4), None, M),
+        "constrain: tensor_name must be a name, a glob, or a list of these, got None",
+    ),
+    "a number among the names": (
+        lambda: tm.unconstrain(layer(), ["weight", 3]),
+        "unconstrain: tensor_name must be a name, a glob, or a list of these, got 3",
+    ),
     "a tensor to report": (
         lambda: tm.report(torch.ones(3)),
         "report: model must be an nn.Module, got Tensor",
