@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     # Pieces of types that Sphinx cuts at a bar.
     (r"py:.*", r"(types\.Annotated|dict|list|tuple)\[.*"),
     # What a file keeps to itself: a base class of its own, an alias of a type.
-    (r"py:.*", r"torchmanifold\..*\.(_\w+|F|Model|Point|Watch)"),
+    (r"py:.*", r"torchmanifold\..*\.(_\w+|F|R|Model|Point|Watch)"),
 ]
 
 # -- How they look ---------------------------------------------------------------------------

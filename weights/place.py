@@ -1,4 +1,4 @@
-"""place_: put a parameter that no module owns on a manifold."""
+"""Putting a parameter that no module owns on a manifold."""
 
 from __future__ import annotations
 
