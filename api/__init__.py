@@ -1,8 +1,8 @@
 """torchmanifold: weights of PyTorch modules on manifolds, parametrized or by Riemannian updates.
 
-A weight that must stay on a manifold is moved in one of two ways: as `retract(base, v)` with a
-free tensor `v`, or directly with `retract(x, -lr * gradient)`. Every map is written once and
-serves both.
+A weight that must stay on a manifold moves in one of two ways: as `retract(base, v)` with a
+free tensor `v`, or directly by `retract(x, -lr * gradient)`. Every map is written once and serves
+both ways.
 
     import torchmanifold as tm
 
@@ -193,7 +193,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`tm.compare`, loaded at first use: it needs more than the library itself."""
+    """Load `tm.compare` at its first use, because it needs more packages than the library."""
     if name == "compare":
         return importlib.import_module("torchmanifold.optim.compare")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

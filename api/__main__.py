@@ -7,7 +7,7 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command line, or say in one line what it needs."""
+    """Run the command line, or name in one line the package that it needs."""
     try:
         from torchmanifold.cli import main as run
     except ModuleNotFoundError as error:

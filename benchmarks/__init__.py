@@ -1,4 +1,4 @@
-"""Speed, side by side with the other libraries: in one process, in turn, residual beside time.
+"""Speed beside the other libraries: in one process, in turn, with the residual beside the time.
 
     from torchmanifold.benchmarks import BENCHMARKS
 
@@ -7,7 +7,7 @@
     table.write_json("maps.json")
 
 Each row has the median and the quartiles of one call's time, the ratio to ours in the same
-round, the cost in units of a product of the same size, and the residual in float64: a time
+round, the cost in units of a product of the same size, and the residual in float64, because a time
 without its residual says nothing.
 """
 

@@ -1,4 +1,4 @@
-"""A named benchmark: settings, pieces of work one after another, and the table they fill."""
+"""A named benchmark: settings, pieces of work one after another, and a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK_REPEATS, QUICK_BUDGET = 2, 5.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a piece of work is told: where it runs, from which seed, and whether it is a trial."""
+    """The settings of a piece of work: its device, its seed, and whether it is a quick trial."""
 
     device: torch.device
     seed: int
@@ -35,7 +35,7 @@ class Piece:
     """A piece of work that is prepared when its turn comes.
 
     Args:
-        name: what it is found by.
+        name: the name that `only` matches.
         prepare: makes the contenders.
     """
 
@@ -48,9 +48,9 @@ class Benchmark:
     """A benchmark of the table `BENCHMARKS`; calling it runs it.
 
     Args:
-        name: what it is called by.
+        name: its name.
         summary: one line.
-        pieces: its works for given settings.
+        pieces: its pieces of work for given settings.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Benchmark:
         """Run it.
 
         Args:
-            threads: of torch; what is set now if not given.
+            threads: threads of torch; unchanged if not given.
             repeats: rounds of each piece of work.
-            seed: of all random inputs.
+            seed: seed of all random inputs.
             device: `"cpu"` or `"cuda"`.
-            quick: tiny sizes, two rounds: shows that everything runs, says nothing about speed.
+            quick: tiny sizes and two rounds, to test that everything runs; times mean nothing.
             budget: seconds for each contender of each piece of work.
-            only: a glob; the pieces of work that it matches.
-            progress: is given the rows of each piece of work when they are there.
+            only: a glob for the names of pieces of work.
+            progress: called with the rows of each finished piece of work.
 
         Raises:
             ValueError: for numbers out of range, an absent device, or a glob that matches nothing.

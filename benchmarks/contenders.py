@@ -1,4 +1,4 @@
-"""What several benchmarks time: a function or a layer's weight, forward and backward."""
+"""Contenders of several benchmarks: a function or a layer's weight, forward and backward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def worst_residual(x: Tensor) -> float:
-    """`||x'x - I||_F` of the worst matrix, columns or rows, whichever can be orthonormal."""
+    """The largest `||x'x - I||_F`, of columns or of rows, whichever can be orthonormal."""
     x = x.detach()
     return float(gram_residual(x if x.shape[-2] >= x.shape[-1] else x.mT).max())
 
@@ -61,7 +61,7 @@ def forward_backward(
 def loose(layer: nn.Module, norm: float = 0.1) -> nn.Module:
     """Move the coordinates of a layer's weight away from the base, by a spectral norm.
 
-    Below the diagonal alone: torch's Householder map keeps signs on it.
+    Only entries below the diagonal change, because torch's Householder map keeps signs on it.
     """
     for parametrizations in layer.parametrizations.values():  # type: ignore[union-attr,operator]
         v = parametrizations.original
@@ -77,7 +77,7 @@ def linear(
     grads: Sequence[Tensor],
     **options: Any,
 ) -> Contender:
-    """The weights of linear layers and their gradients, through the cache that there is."""
+    """The weights of linear layers and their gradients, through the library's cache."""
     inputs = [p for layer in layers for p in layer.parameters()]
 
     def call() -> object:
@@ -94,7 +94,7 @@ def constrained(n: int, p: int, manifold: tm.Manifold, device: torch.device) -> 
 
 
 class Steps:
-    """An optimizer whose weights are given one of four gradients before each step, in turn."""
+    """An optimizer whose weights get one of four gradients before each step, in turn."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Steps:
     ) -> None:
         self.optimizer = optimizer
         self.parameters = parameters
-        # Tensors of their own, as a backward pass leaves them.
+        # Separate tensors, as from a backward pass.
         self.turns = itertools.cycle(
             [
                 [g.clone() for g in gradient.reshape(len(parameters), *parameters[0].shape)]
@@ -118,7 +118,7 @@ class Steps:
             parameter.grad = gradient
 
     def residual(self) -> float:
-        """That of the worst weight."""
+        """The largest residual of the weights."""
         return worst_residual(torch.stack([p.detach() for p in self.parameters]))
 
     def contender(self, name: str, **options: bool | tuple[Target, ...]) -> Contender:

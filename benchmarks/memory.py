@@ -1,7 +1,7 @@
-"""Peak memory of one job, in a process of its own.
+"""Peak memory of one job, in a separate process.
 
-The peak is the high-water mark of the resident set, so what LAPACK allocates counts too. This
-file runs as a script and imports the installed package alone.
+The peak is the high-water mark of the resident set, so allocations of LAPACK count too. This file
+runs as a script and imports only the installed package.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def peak_megabytes(job: str, n: int, p: int, how: str = "parametrized") -> float
     Args:
         job: `EVALUATE` or `CONSTRAIN`.
         n: rows of the weight.
-        p: its columns.
-        how: how it is constrained.
+        p: columns of the weight.
+        how: the way in which it is constrained.
     """
-    # -P: the folder of this file must not hide other modules.
+    # -P, because the folder of this file must not hide other modules.
     command = [sys.executable, "-P", __file__, job, str(n), str(p), how]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
-        # Of glibc: what was freed before goes back to the system, and is not taken for free later.
+        # A setting of glibc: freed memory returns to the system, so the job cannot reuse it.
         "MALLOC_MMAP_THRESHOLD_": "65536",
     }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -50,7 +50,7 @@ def peak_megabytes(job: str, n: int, p: int, how: str = "parametrized") -> float
 
 
 def _memory(name: str) -> float:
-    """Megabytes of `VmRSS` (now) or `VmHWM` (peak); without /proc, the peak since the start."""
+    """Megabytes of `VmRSS` (now) or `VmHWM` (peak); without /proc, the peak of the process."""
     status = Path("/proc/self/status")
     if not status.exists():
         unit = 1e-6 if sys.platform == "darwin" else 1e-3
@@ -93,7 +93,7 @@ def main(name: str, n: int, p: int, how: str) -> None:
     job, output = JOBS[name](n, p, how)
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
-        clear.write_text("5", encoding="ascii")  # the high-water mark starts anew
+        clear.write_text("5", encoding="ascii")  # reset the high-water mark
     before = _memory("VmRSS")
     kept = job()
     print(max(_memory("VmHWM") - before - output, 0.0))

@@ -23,10 +23,10 @@ __all__ = ["pieces"]
 LR, MOMENTUM = 0.02, 0.95
 PLAIN, PEER = "RiemannianSGD", "torch Muon (no constraint)"
 
-# (K, n, p) -> targets. That of the peer is about models of small equal layers, whose products
-# are short. Of large ones it makes 15 products in bfloat16, which take a fifth of the time of
-# float32 here; ours makes as many and 4 in float32, without which the weight would leave its
-# manifold.
+# (K, n, p) -> targets. The target beside torch's Muon is for models of small equal layers, whose
+# products are short. For large layers torch's Muon makes 15 products in bfloat16, which take a
+# fifth of the time of float32 here. Ours makes as many and 4 in float32, without which the weight
+# would leave its manifold.
 TARGETS: dict[tuple[int, int, int], dict[str, Target]] = {
     (24, 64, 64): {PLAIN: Target.at_most_times(2.5), PEER: Target.at_most_times(1)},
     (24, 128, 128): {PLAIN: Target.at_most_times(2.5), PEER: Target.at_most_times(1)},

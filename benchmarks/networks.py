@@ -1,4 +1,4 @@
-"""What a user feels: training steps of networks, constrained against unconstrained."""
+"""Training steps of networks, constrained against unconstrained."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def pieces(settings: Settings) -> Iterator[Piece]:
 
 
 def _orthogonal_rnn(full: str, settings: Settings, hidden: int, steps: int, batch: int) -> Work:
-    """The network of ours beside nn.RNN, which has no constraint to keep."""
+    """Our network beside nn.RNN, which keeps no constraint."""
     inputs = torch.randn(steps, batch, 1, device=settings.device)
 
     def contender(name: str, rnn: nn.Module, ours: bool, targets: tuple[Target, ...]) -> Contender:
@@ -162,7 +162,7 @@ def _network(
     inputs = torch.randn(shape, device=settings.device)
     data = inputs, torch.randint(10, (shape[0],), device=settings.device)
     free = make().to(settings.device)
-    free(inputs)  # gives the lazy layer its shape
+    free(inputs)  # the lazy layer gets its shape
     ours = copy.deepcopy(free)
     for module, weight in ours.constrained():
         flatten = isinstance(module, nn.Conv2d)
@@ -173,7 +173,7 @@ def _network(
         _train("unconstrained", copy.deepcopy(free), data, targets=(target,)),
     ]
     if how == "parametrized" and isinstance(free, _Reader):
-        # torch and geotorch see a 4-D kernel as many 3 x 3 matrices: another constraint.
+        # torch and geotorch take a 4-D kernel as many 3 x 3 matrices, which is another constraint.
         torch_, geotorch_ = copy.deepcopy(free), copy.deepcopy(free)
         torch_orthogonal(torch_.constrained()[0][0], "cayley", name="weight_hh_l0")
         geotorch_orthogonal(geotorch_.constrained()[0][0], "cayley", name="weight_hh_l0")

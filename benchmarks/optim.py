@@ -19,8 +19,9 @@ from .timing import Contender, Work
 __all__ = ["OPTIM"]
 
 LR, MOMENTUM = 0.02, 0.9
-# Spectral norms of steps, about. The tangent part of a square Gaussian matrix has 0.7 of its norm,
-# and momentum adds independent gradients up to 2.3 times one of them; four in turn add up to more.
+# Approximate spectral norms of steps. The tangent part of a square Gaussian matrix has 0.7 of its
+# norm. Momentum adds independent gradients up to 2.3 times one of them; four in turn add up to
+# more.
 STEPS, TURNS = (0.05, 0.3), 16
 STEP_OF_GRADIENT = 0.7 * 2.3 * LR
 
@@ -68,7 +69,7 @@ def _pieces(settings: Settings) -> Iterator[Piece]:
 def _step(
     name: str, settings: Settings, shape: tuple[int, int, int], norm: float = 1, turns: int = 4
 ) -> Work:
-    # As a layer keeps its weight: what comes from a factorization has its columns in a row.
+    # In the layout of a layer's weight; the result of a factorization has contiguous columns.
     x = tm.Stiefel().random(*shape, device=settings.device).contiguous()
     gradients = [spread_out(*shape, norm=norm, device=settings.device) for _ in range(turns)]
     targets = dict(zip(COLUMNS, TARGETS.get(shape, ()), strict=False))

@@ -1,4 +1,4 @@
-"""The benchmark of the parametrize layer: what an access costs, and what a cached one does."""
+"""The benchmark of the parametrize layer: the cost of an access, with and without a cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cached = Callable[[], AbstractContextManager[object]]
 
 
 class _Identity(nn.Module):
-    """The map that costs nothing, so that the layer's own cost shows."""
+    """A map without cost, so that the time is that of the layer itself."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -71,7 +71,7 @@ def _access(settings: Settings) -> Work:
 
 
 def _inference(*contexts: Cached) -> Cached:
-    """Those contexts and no gradients."""
+    """The given contexts without gradients."""
 
     def enter() -> AbstractContextManager[object]:
         stack = ExitStack()
@@ -167,7 +167,7 @@ def _compared(
 
 
 def _forward(settings: Settings, n: int, depth: int, batch: int) -> Work:
-    """A forward pass in inference, weights evaluated before."""
+    """A forward pass in inference, with weights that were evaluated before."""
     layers = [module for _ in range(depth) for module in (nn.Linear(n, n), nn.ReLU())]
 
     def constrain(model: nn.Sequential, register: Callable[..., nn.Module]) -> None:
@@ -193,7 +193,7 @@ def _forward(settings: Settings, n: int, depth: int, batch: int) -> Work:
 def _recurrent(
     settings: Settings, kind: Any, gates: int, hidden: int, steps: int, batch: int
 ) -> Work:
-    """A forward pass with gradients, the recurrent kernels evaluated in it."""
+    """A forward pass with gradients, which evaluates the recurrent kernels."""
 
     def constrain(model: nn.Module, register: Callable[..., nn.Module]) -> None:
         blocks = {"blocks": gates} if gates > 1 else {}
@@ -228,7 +228,7 @@ class _Loop(nn.Module):
 
 
 def _cell(settings: Settings, hidden: int, steps: int, batch: int) -> Work:
-    """A loop over a cell inside the cache: one evaluation."""
+    """A loop over a cell inside the cache, with one evaluation."""
 
     def constrain(model: _Loop, register: Callable[..., nn.Module]) -> None:
         register(model.cell, "weight_hh", tm.SpecialOrthogonal(), blocks=3)

@@ -32,14 +32,14 @@ DISTRIBUTIONS = ("torch", "geotorch", "geoopt", "pogo-torch")
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Some peers compile while they are imported, with what newer versions of torch deprecate."""
+    """Ignore warnings: importing some peers uses names that newer versions of torch deprecate."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
 def has(module: str) -> bool:
-    """Is an optional peer installed?"""
+    """Whether an optional peer is installed."""
     return importlib.util.find_spec(module) is not None
 
 
@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def torch_cached() -> AbstractContextManager[object]:
-    """The cache that torch's and geotorch's parametrizations have."""
+    """The cache of the parametrizations of torch and geotorch."""
     return torch_parametrize.cached()
 
 
@@ -73,7 +73,7 @@ def torch_orthogonal(
         layer: changed in place and returned.
         map: `"matrix_exp"`, `"cayley"`, `"householder"`, or torch's choice for the shape.
         base: keep an `n x n` base point (torch's default).
-        name: of the weight.
+        name: name of the weight.
     """
     return parametrizations.orthogonal(layer, name, map, use_trivialization=base)
 
@@ -109,7 +109,7 @@ def pogo(
     """POGO with momentum SGD inside, and its parameters.
 
     Args:
-        points: `(batch, n, p)` each, which is what POGO takes; copied.
+        points: `(batch, n, p)` each, the shape that POGO takes; copied.
         lr: learning rate.
         momentum: momentum factor.
     """

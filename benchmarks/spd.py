@@ -1,4 +1,4 @@
-"""Functions of symmetric matrices against the composition that people write with `eigh`."""
+"""Functions of symmetric matrices against the usual composition with `eigh`."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _cayley(name: str, settings: Settings, n: int) -> Work:
         return nn.Linear(n, n, bias=False, device=settings.device)
 
     chain = layer()
-    nn.init.zeros_(chain.weight)  # a skew matrix: what the right inverse of Skew takes
+    nn.init.zeros_(chain.weight)  # a skew matrix, which the right inverse of Skew accepts
     for map in (tm.maps.Skew(), tm.maps.CayleyMap()):
         tm.parametrize.register_parametrization(chain, "weight", map)
     grads = [torch.randn(n, n, device=settings.device)]

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows that print as an aligned table and are written as JSON."""
+"""The results of a benchmark: rows that print as an aligned table and are written as JSON."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Target:
     Args:
         figure: one of `FIGURES`.
         bound: its bound.
-        at_least: a lower bound; else an upper one.
-        what: how it prints, if not from the bound itself.
+        at_least: whether it is a lower bound; otherwise it is an upper one.
+        what: its text, if it does not follow from the bound.
     """
 
     figure: str
@@ -91,7 +91,7 @@ class Target:
         return cls("ratio", 1 / times, at_least=True, what=f"ours <= {times:g} times this")
 
     def reached(self, figures: Mapping[str, float | None]) -> bool:
-        """Does the row keep the bound? A figure that was not measured does not."""
+        """Whether the row keeps the bound; a figure that was not measured does not."""
         value = figures[self.figure]
         if value is None:
             return False
@@ -105,7 +105,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and whether it was reached; None where the sizes are not those it is about."""
+    """A target and whether it was reached; None if the target is for other sizes."""
 
     target: str
     reached: bool | None
@@ -121,15 +121,15 @@ class Row:
     """One contender at one piece of work.
 
     Attributes:
-        work: what was done, with its size.
-        method: who did it.
-        ours: is it this library?
-        samples: how many times were taken.
-        milliseconds: of one call.
+        work: the piece of work, with its size.
+        method: the contender.
+        ours: whether it is this library.
+        samples: the number of samples.
+        milliseconds: the time of one call.
         ratio: its time over that of ours in the same round.
-        products: its median time over that of a product of the same size, if it has one.
-        residual: how far the result is from what it should be, evaluated in float64.
-        megabytes: peak of memory beyond what was there before, where it is measured.
+        products: its median time over that of a product of the same size, if there is one.
+        residual: the error of the result, evaluated in float64.
+        megabytes: peak of memory beyond the memory before, if it is measured.
         verdicts: the targets of this row.
     """
 
@@ -150,10 +150,10 @@ class Table:
     """The rows of one benchmark; prints as an aligned table and is written as JSON.
 
     Args:
-        name: of the benchmark.
+        name: name of the benchmark.
         settings: threads, repeats, seed, device, whether it was quick.
         environment: versions and machine.
-        rows: what was found.
+        rows: the rows.
     """
 
     name: str
@@ -222,5 +222,5 @@ class Table:
 
 
 def _number(x: float) -> str:
-    """Three digits, never in powers of ten where a time or ratio is usual."""
+    """Three digits, without powers of ten in the usual range of times and ratios."""
     return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}" if abs(x) >= 1e-4 else f"{x:.1e}"

@@ -88,7 +88,7 @@ def _large(name: str, settings: Settings, n: int, p: int) -> Work:
 
 
 def long_pieces(settings: Settings) -> Iterator[Piece]:
-    """Constrain a long thin weight and make one step: nothing may be of size `n x n`."""
+    """Constrain a long thin weight and make one step; no tensor may be of size `n x n`."""
     n, p = (60, 5) if settings.quick else LONG
     ways: tuple[How, ...] = ("parametrized", "riemannian")
     for how in ways:
@@ -97,7 +97,7 @@ def long_pieces(settings: Settings) -> Iterator[Piece]:
 
 
 class _Start:
-    """Constrain a weight that was there before, and make one step of gradient descent."""
+    """Constrain an existing weight, and make one step of gradient descent."""
 
     def __init__(self, settings: Settings, n: int, p: int, how: How) -> None:
         self.weight = torch.randn(n, p, device=settings.device) / n**0.5
@@ -122,7 +122,7 @@ class _Start:
 
 
 def _long(name: str, settings: Settings, n: int, p: int, how: How) -> Work:
-    # Nobody to compare with: the maps of torch and geotorch form n x n matrices here, and the
+    # There is no contender: the maps of torch and geotorch form n x n matrices here, and the
     # derivative of torch's householder_product takes minutes.
     start = _Start(settings, n, p, how)
     ours = Contender(

@@ -1,8 +1,8 @@
-"""Contenders timed in turn: warm-up, then rounds of ours, peer, ours, peer, and a product.
+"""Timing of contenders in turn: warm-up, then rounds of ours, peer, ours, peer, and a product.
 
-Every ratio is taken within one round, so that a machine that gets slower while the benchmark
-runs slows both sides of it. A call that is not timed comes before each sample: what the neighbor
-left in the caches and gave back of the heap is no one's time.
+Every ratio is taken within one round, so a machine that becomes slower during the benchmark slows
+both sides of the ratio. An untimed call comes before each sample, so the state of caches and heap
+that the last contender left does not count.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .table import Row, Spread, Target, Verdict
 __all__ = ["Contender", "Work", "measure"]
 
 PRODUCT = "product"
-SHORTEST = 2e-3  # seconds of a sample: shorter calls are repeated within it
-LONG = 0.5  # seconds: a call that takes longer is hardly slowed down by a cold start
-SCHEDULE = 5e-5  # of the clock and the loop; a call as long as this is timed by itself
+SHORTEST = 2e-3  # seconds of a sample; shorter calls are repeated within it
+LONG = 0.5  # seconds; a cold cache hardly slows a longer call
+SCHEDULE = 5e-5  # seconds for the clock and the loop; a call as long as this is timed alone
 
 
 @dataclass
 class Contender:
-    """Somebody who does the work.
+    """An implementation of a piece of work.
 
     Args:
-        name: printed.
-        call: what is timed.
-        residual: how far the result is from what it should be, evaluated after the timing.
-        ours: this library; the first of them is what the others are compared with.
+        name: its name in the table.
+        call: the timed function.
+        residual: a function of the error of the result, called after the timing.
+        ours: whether it is this library; the others are compared with the first one of ours.
         targets: bounds on its row.
         before: called before each sample, within the context, not timed.
         context: entered around each sample, not timed.
-        number: calls in a sample; as many as take 2 ms if not given.
+        number: calls in a sample; by default as many as take 2 ms.
         megabytes: peak memory, measured after the timing.
-        weight_megabytes: what the weight takes, for targets in units of it.
+        weight_megabytes: memory of the weight, for targets in units of it.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Contender:
 
 @dataclass
 class Work:
-    """One piece of work and those who do it.
+    """One piece of work and its contenders.
 
     Args:
-        name: what is done, with its size.
-        contenders: ours first.
-        product: a product of the same size: the unit of cost.
-        best: for the fastest of the contenders whose name begins so, another target.
+        name: the work, with its size.
+        contenders: the contenders, ours first.
+        product: a product of the same size, the unit of cost.
+        best: a prefix of names, and a further target for the fastest contender with that prefix.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Work:
     best: Mapping[str, Target] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be compared."""
+        """Refuse work whose first contender is not ours."""
         if not self.contenders or not self.contenders[0].ours:
             raise ValueError(f"Work {self.name!r}: the first contender must be ours")
 
@@ -83,7 +83,7 @@ class _Clock:
         self.synchronize = synchronize
         self.number = contender.number or 1
         self.spent = 0.0
-        self.seconds = math.inf  # of a call, as far as is known
+        self.seconds = math.inf  # the estimated time of a call
         self.samples: dict[int, float] = {}
 
     def _prepare(self) -> None:
@@ -91,7 +91,7 @@ class _Clock:
             self.contender.before()
 
     def sample(self) -> float:
-        """Seconds of one call, after another that is not timed."""
+        """Seconds of one call, after an untimed call."""
         contender, call = self.contender, self.contender.call
         with contender.context():
             if self.seconds < LONG:
@@ -110,7 +110,7 @@ class _Clock:
         return self.seconds
 
     def warm_up(self, budget: float) -> None:
-        """Two calls, of which the second sets the number; one that is too slow is the sample."""
+        """Two calls, the second of which sets the number; a call that is too slow is the sample."""
         seconds = self.sample()
         if seconds > budget:
             self.samples[0] = seconds
@@ -118,7 +118,7 @@ class _Clock:
         seconds = self.sample()
         if self.contender.number is None and seconds < SHORTEST:
             self.number = min(10_000, math.ceil(SHORTEST / max(seconds, 1e-8)))
-            if seconds < SCHEDULE:  # mostly the clock: once more, with what is known
+            if seconds < SCHEDULE:  # mostly the time of the clock: repeat with the estimate
                 self.number = min(10_000, math.ceil(SHORTEST / max(self.sample(), 1e-8)))
 
 
@@ -132,11 +132,11 @@ def measure(
     """Time the contenders of a work in turn.
 
     Args:
-        work: what and who.
-        repeats: rounds.
+        work: the piece of work with its contenders.
+        repeats: the number of rounds.
         budget: seconds for each contender; a slow one takes part in fewer rounds, at least one.
         synchronize: waits for the device.
-        judge: decide the targets.
+        judge: whether to decide the targets.
 
     Returns:
         A row for each contender.
@@ -151,7 +151,7 @@ def measure(
         for clock in clocks:
             clock.warm_up(budget)
         for round_ in range(repeats):
-            # Back and forth: nobody always follows the same neighbor's traces in the cache.
+            # The order alternates, so no contender always runs after the same other one.
             for clock in clocks if round_ % 2 == 0 else reversed(clocks):
                 if round_ not in clock.samples and (round_ == 0 or clock.spent < budget):
                     clock.samples[round_] = clock.sample()

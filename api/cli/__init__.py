@@ -13,12 +13,12 @@ from torchmanifold.cli.show import list_, plot
 
 __all__ = ["main"]
 
-# After \b click keeps the lines of a paragraph as they are.
+# After \b click keeps the line breaks of a paragraph.
 START = """\b
 Start here:
   torchmanifold compare --preset quick     the comparison, in under three minutes
   torchmanifold list                       problems, methods, manifolds
-  torchmanifold compare --help             everything that can be chosen
+  torchmanifold compare --help             all options
 """
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -34,7 +34,7 @@ for command in (compare, plot, list_, bench):
 
 
 def main() -> NoReturn:
-    """Run the command line; bad input is one line and exit code 2."""
+    """Run the command line; bad input prints one line and exits with code 2."""
     try:
         cli.main(prog_name="torchmanifold", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -22,20 +22,20 @@ Examples:
 
 @click.command(epilog=EXAMPLES, short_help="Measure speed beside the other libraries.")
 @click.argument("name", metavar="NAME")
-@click.option("--threads", type=int, help="Threads of PyTorch.  [default: as it is set]")
+@click.option("--threads", type=int, help="Threads of PyTorch.  [default: unchanged]")
 @click.option("--repeats", type=int, help="Rounds of each piece of work.")
 @click.option("--budget", type=float, help="Seconds for each contender of each piece of work.")
-@click.option("--only", default="*", metavar="GLOB", help="The pieces of work that it matches.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all random inputs.")
+@click.option("--only", default="*", metavar="GLOB", help="Only pieces of work that match.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random inputs.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--quick", is_flag=True, help="Tiny sizes: does everything run?")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the table there too.")
+@click.option("--quick", is_flag=True, help="Tiny sizes, to test that everything runs.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the table here.")
 def bench(name: str, path: Path | None, **options: Any) -> None:
     """Measure speed beside the other libraries, in one process, in turn.
 
-    Prints the median and quartiles of each contender's time, its ratio to ours in the same
+    The table has the median and quartiles of each contender's time, its ratio to ours in the same
     round, the cost in products of the same size, and the residual. NAME is maps, optim,
-    parametrize, ...; another name prints them all. Needs the peers:
+    parametrize, ...; an unknown name prints all names. The command needs the other libraries:
     pip install "torchmanifold[peers]".
     """
     benchmarks = library("benchmarks", "peers").BENCHMARKS

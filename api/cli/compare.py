@@ -54,7 +54,7 @@ MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10*
     type=int,
     help="Steps of every run.  [default: the problem's]",
 )
-@click.option("--seeds", type=int, help="Number of seeds.  [default: 3; of networks 1]")
+@click.option("--seeds", type=int, help="Number of seeds.  [default: 3; 1 for networks]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
 @click.option(
     "--lr",
@@ -62,14 +62,14 @@ MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10*
     type=Values("lr"),
     multiple=True,
     metavar="[METHOD=]RATES",
-    help="Learning rates as in 0.01,0.1, for all methods or for one. The best is shown.",
+    help="Learning rates such as 0.01,0.1, for all methods or for one. The best is shown.",
 )
 @click.option(
     "--grid",
     type=Values(),
     multiple=True,
     metavar="[METHOD:]NAME=VALUES",
-    help="Values of another hyperparameter, as in momentum=0.5,0.9.",
+    help="Values of another hyperparameter, such as momentum=0.5,0.9.",
 )
 @click.option(
     "--dtype",
@@ -83,13 +83,13 @@ MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10*
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto: cuda where there is one.",
+    help="auto: cuda if available.",
 )
 @click.option(
-    "--threads", type=int, default=1, show_default=True, help="Of PyTorch, in each process."
+    "--threads", type=int, default=1, show_default=True, help="PyTorch threads of each process."
 )
 @click.option(
-    "--workers", type=int, help="Runs at a time.  [default: one a core, at most 8; of networks 1]"
+    "--workers", type=int, help="Simultaneous runs.  [default: cores, at most 8; 1 for networks]"
 )
 @click.option(
     "--engine",
@@ -127,12 +127,12 @@ def compare(
     tensorboard: bool,
     **options: Any,
 ) -> None:
-    """Compare methods on problems: ours, or those of your own file.
+    """Compare methods on problems, of the library or of your own file.
 
     PROBLEM is a name (torchmanifold list), FILE.py, FILE.py:NAME or MODULE:NAME. A problem's
     parameters are options too: --length 200. On a problem all methods begin with the same points
     for the same seeds, and each takes the best hyperparameters of its grid. The results folder
-    gets runs.jsonl (every recorded step), summary.csv, figures (SVG and PNG) and report.html, one
+    gets runs.jsonl (every recorded step), summary.csv, figures (SVG and PNG) and report.html, a
     page that needs no network.
     """  # fmt: skip
     _check(steps, seeds, seed, workers, options["threads"], rates, resume, out)
@@ -177,7 +177,7 @@ def _check(
     steps: int | None, seeds: int | None, seed: int, workers: int | None, threads: int,
     rates: Sequence[Any], resume: bool, out: Path | None,
 ) -> None:  # fmt: skip
-    """Refuse numbers out of range, and a resumption of nothing."""
+    """Refuse numbers out of range, and --resume without a folder."""
     given = {"--steps": steps, "--seeds": seeds, "--workers": workers, "--threads": threads}
     for name, value in given.items():
         if value is not None and value < 1:
@@ -196,7 +196,7 @@ def _check(
 
 
 def _options() -> list[str]:
-    """The command's own options."""
+    """The options of the command itself."""
     return [option for p in compare.params for option in p.opts if option.startswith("--")]
 
 
@@ -209,7 +209,7 @@ def _run(session: Any, folder: Path, resume: bool) -> None:
     out = console()
     again = shlex.join([*sys.argv[1:], *([] if resume else ["--resume"])])
     note = "" if "--out" in again else f" --out {folder}"
-    finish = f"what is done is kept. Finish: torchmanifold {again}{note}"
+    finish = f"finished runs are kept. Continue: torchmanifold {again}{note}"
     started = False
 
     def begun(todo: int, done: int, workers: int) -> None:

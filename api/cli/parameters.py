@@ -1,4 +1,4 @@
-"""Options that are none of the command's own: parameters and hyperparameters."""
+"""Further options of the command: parameters of problems, and hyperparameters."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Values(click.ParamType):
         return method if colon else "*", name, tuple(map(_value, numbers.split(",")))
 
     def numbers(self, text: str, param: Any, ctx: Any) -> tuple[float, ...]:
-        """The numbers of a list, once each."""
+        """The numbers of a list, without repetitions."""
         try:
             return tuple(dict.fromkeys(float(part) for part in text.split(",")))
         except ValueError:
-            self.fail(f"'{text}' is no list of numbers such as 0.01,0.1", param, ctx)
+            self.fail(f"'{text}' is not a list of numbers such as 0.01,0.1", param, ctx)
 
 
 def _value(text: str) -> Any:
-    """A number where it reads as one, else the text."""
+    """The number that the text states, or the text."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -52,7 +52,7 @@ def _value(text: str) -> Any:
 
 
 def words_of(words: Sequence[str]) -> tuple[list[str], dict[str, str | None]]:
-    """The problems among the arguments, and the options that are none of the command's own."""
+    """The problems among the arguments, and the options that the command does not define."""
     names: list[str] = []
     extra: dict[str, str | None] = {}
     rest = list(words)
@@ -87,7 +87,7 @@ def configured(
     preset: str,
     options: Iterable[str],
 ) -> tuple[list[Any], dict[str, dict[str, Any]]]:
-    """Problems with the values of their parameters, and values of hyperparameters among them."""
+    """Problems with the values of their parameters, and the values of hyperparameters."""
     grids: dict[str, dict[str, Any]] = {}
     presets = {name for problem in problems for name in problem.presets}
     if preset not in {*tools.PRESETS, *presets}:
@@ -115,7 +115,7 @@ def configured(
 
 
 def _parsed(name: str, text: str | None, default: Any) -> Any:
-    """A parameter as the type of its default value."""
+    """A parameter in the type of its default value."""
     option = f"--{name.replace('_', '-')}"
     if isinstance(default, bool):
         if text not in (None, "true", "false"):

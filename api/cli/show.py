@@ -18,7 +18,7 @@ __all__ = ["list_", "plot"]
 def plot(results: Path) -> None:
     """Draw the figures, summary.csv and report.html of the folder RESULTS again.
 
-    Reads settings.json and runs.jsonl alone, also of a comparison that was interrupted.
+    The command reads only settings.json and runs.jsonl, also of an interrupted comparison.
     """
     with one_line():
         found = library("optim.compare", "compare").Results(results)
@@ -29,7 +29,7 @@ def plot(results: Path) -> None:
 
 @click.command("list", short_help="Print problems, methods and manifolds.")
 def list_() -> None:
-    """Print the problems and methods of the comparison, and what each manifold can do."""
+    """Print the problems and methods of the comparison, and the tables of each manifold."""
     for table in library("optim.compare", "compare").catalog():
         console().print(table)
         console().print()

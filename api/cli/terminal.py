@@ -1,4 +1,4 @@
-"""What the commands share: the console, refusals in one line, and what must be installed."""
+"""The parts that commands share: the console, refusals in one line, and optional packages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.console import Console
 
 __all__ = ["console", "library", "one_line", "refuse"]
 
-WIDTH = 140  # of tables that go to a file or a pipe
+WIDTH = 140  # the width of tables in a file or a pipe
 
 
 def console() -> Console:
-    """The standard output, wide where it is no terminal."""
+    """The standard output, wide if it is not a terminal."""
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=WIDTH)
 
@@ -27,9 +27,9 @@ def refuse(message: str) -> NoReturn:
 
 
 def library(module: str, extra: str) -> Any:
-    """A part of the library that needs more than the library itself.
+    """A part of the library that needs more packages than the library itself.
 
-    It is loaded when a command runs: matplotlib and pandas are not loaded for `--help`.
+    It is loaded when a command runs, so `--help` loads neither matplotlib nor pandas.
     """
     try:
         part = importlib.import_module(f"torchmanifold.{module}")
@@ -44,7 +44,7 @@ def library(module: str, extra: str) -> Any:
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turn what the library says about bad input into one line of the command line."""
+    """Turn an error of the library about bad input into one line."""
     try:
         yield
     except ValueError as error:

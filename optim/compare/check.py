@@ -1,4 +1,4 @@
-"""What could not run, found before anything runs or is written."""
+"""Checks of a plan, before anything runs or is written."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["check", "check_findable"]
 
 
 def check(plan: Plan) -> list[Run]:
-    """Try what could not run, before anything is written.
+    """Try every problem and method of a plan, before anything is written.
 
     Returns:
         The runs.
 
     Raises:
-        ValueError: for a problem whose loss is no finite number or whose first point is off its
-            manifold, a method that cannot be built, a hyperparameter that no method has, or where
-            nothing is left to run.
+        ValueError: for a problem whose loss is not a finite number or whose first point is off its
+            manifold, for a method that cannot be built, for a hyperparameter that no method has, or
+            if nothing is left to run.
     """
     for problem in plan.problems:
         task = _checked(problem, plan)
@@ -74,7 +74,7 @@ def _checked(problem: Problem, plan: Plan) -> Task | None:
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ValueError(
-            f"problem {problem.name}: its loss is {value} at first; give another initial point"
+            f"problem {problem.name}: its loss is {value} at the initial point; give another one"
         )
     if not loss.requires_grad:
         raise ValueError(f"problem {problem.name}: its loss does not depend on the point")
@@ -114,12 +114,12 @@ def _try(problem: Problem, method: Method, values: Mapping[str, Any], plan: Plan
 
 
 def check_findable(plan: Plan) -> None:
-    """Other processes look for problems and methods by their references."""
+    """Refuse problems and methods that another process could not find by their references."""
     values: list[Problem | Method] = [*plan.problems, *plan.methods]
     for value in values:
         if not is_ours(value) and not value.reference:
             word = type(value).__name__.lower()
             raise ValueError(
-                f"{word} {value.name} stands in no file where another process could find it; put "
+                f"{word} {value.name} is in no file in which another process could find it; put "
                 "it at the top level of a .py file, or give workers=1"
             )

@@ -1,4 +1,4 @@
-"""Checkpoints of the runs that train networks."""
+"""Checkpoints of runs that train networks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PARTS = {"run": str, "model": dict, "optimizer": dict, "rows": list, "evaluation
 
 @dataclass
 class Checkpoint:
-    """Where a run is; kept in a file if it has a path.
+    """The progress of a run, kept in a file if it has a path.
 
     Args:
         path: the file; nothing is written if None.
         run: the id of the run.
-        rows: what has been recorded.
-        state: what the file had, until it is restored.
+        rows: the recorded rows.
+        state: the content of the file, until it is restored.
     """
 
     path: Path | None = None
@@ -35,7 +35,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, run: Run, folder: Path | None) -> Checkpoint:
-        """That of a run, read if it is there.
+        """The checkpoint of a run, read if its file exists.
 
         Raises:
             ValueError: if the file is damaged, or of another run.
@@ -53,19 +53,19 @@ class Checkpoint:
 
     @property
     def done(self) -> int:
-        """Steps that have been made."""
+        """The number of steps so far."""
         return self.rows[-1]["iteration"] if self.rows else 0
 
     @property
     def seconds(self) -> float:
-        """Seconds that they took."""
+        """The seconds of these steps."""
         return self.rows[-1]["seconds"] if self.rows else 0.0
 
     def restore(self, model: nn.Module, stepper: Any) -> int:
-        """Put model and optimizer where they were.
+        """Restore model and optimizer.
 
         Returns:
-            The number of evaluations until then.
+            The number of evaluations so far.
 
         Raises:
             ValueError: if they do not fit the file.
@@ -84,7 +84,7 @@ class Checkpoint:
         return evaluations
 
     def save(self, model: nn.Module, stepper: Any, evaluations: int) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, completely or not at all."""
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)

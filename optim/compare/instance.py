@@ -1,4 +1,4 @@
-"""What a problem gives for one seed, and what it wants drawn."""
+"""The instance of a problem for one seed, and the panels of its figures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Panel:
 
     Args:
         y: column of the vertical axis; the name of a profile for `x="place"`.
-        label: of the vertical axis, with its unit.
+        label: label of the vertical axis, with its unit.
         x: column of the horizontal axis: "iteration", "seconds", "evaluations", or "place".
-        x_label: of the horizontal axis, with its unit.
+        x_label: label of the horizontal axis, with its unit.
         log: whether the vertical axis is logarithmic.
-        log_x: whether the horizontal axis is.
-        levels: values to mark by a dotted line, with their words.
+        log_x: whether the horizontal axis is logarithmic.
+        levels: values to mark by a dotted line, with their labels.
 
     Example:
         >>> Panel("accuracy", "test accuracy", log=False).x
@@ -42,24 +42,24 @@ class Panel:
 
 @dataclass(frozen=True)
 class Instance:
-    r"""What a problem gives for one seed: data, an initial value, a loss, and the known optimum.
+    r"""A problem for one seed: data, an initial value, a loss, and the known optimum.
 
     Args:
         loss: `loss(x, *data) -> ()` of a point `x`; for a network `loss(model, *batch) -> ()`.
         initial: the first point, a tensor or a tuple or dict of tensors, or a network.
-        data: what the loss takes beside the point; cast to the precision of the run.
+        data: the other arguments of the loss; cast to the precision of the run.
         exact: the smallest value of the loss or a lower bound of it; None if it is not known.
-        batch: the arguments of the loss in a step, a function of the number of the step alone; by
+        batch: the arguments of the loss in a step, as a function of the number of the step; by
             default the data in every step.
-        measure: numbers to record of the network; by default its loss on the first batch.
-        profile: pairs of a place and a number, by name, recorded first and last.
+        measure: numbers of the network to record; by default its loss on the first batch.
+        profile: pairs of a place and a number, by name, recorded at the first and the last step.
         scores: further numbers to record, `score(x, *data) -> ()` each.
-        solution: a point where the exact value is taken.
-        title: heading in figures, where it depends on parameters.
-        panels: what to draw, where that depends on parameters.
-        solved: a loss below which a run has solved the problem, with its words.
-        steps: how many, where that depends on parameters.
-        record: steps from one record to the next, for problems that are recorded evenly.
+        solution: a point with the exact value.
+        title: heading in figures, if it depends on parameters.
+        panels: the panels to draw, if they depend on parameters.
+        solved: a loss below which the problem counts as solved, with its label.
+        steps: the number of steps, if it depends on parameters.
+        record: the number of steps between two records, for problems that are recorded evenly.
 
     Example:
         >>> import torch

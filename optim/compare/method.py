@@ -1,4 +1,4 @@
-"""What a method of a comparison is: how a model's weights are held, and what moves them."""
+"""A method of a comparison: how a model's weights are constrained, and the optimizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOW = ("riemannian", "parametrized", "plain")
 
 
 class Config(Mapping[str, Any]):
-    """The hyperparameters of a run, and what a method may want to know of the model.
+    """The hyperparameters of a run, and the manifolds of the model's weights.
 
     Args:
         values: hyperparameters by name.
@@ -43,7 +43,7 @@ class Config(Mapping[str, Any]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of hyperparameters."""
         return len(self._values)
 
     def __getattr__(self, name: str) -> Any:
@@ -59,7 +59,7 @@ class Solver:
     """A solver of `tm.minimize`, as a method of a comparison.
 
     Args:
-        method: as `tm.minimize` takes it: a name or a value as `tm.optim.solvers.LBFGS(memory=5)`.
+        method: as for `tm.minimize`: a name, or a value such as `tm.optim.solvers.LBFGS(memory=5)`.
         tol: the gradient norm at which it stops.
         options: fields of the method.
 
@@ -73,8 +73,8 @@ class Solver:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# An optimizer is called with a closure that evaluates the loss and its gradient; a function of
-# one step is called with one that evaluates the loss.
+# The closure of an optimizer evaluates the loss and its gradient; the closure of a function of one
+# step evaluates only the loss.
 Stepper = Optimizer | Solver | Callable[[Callable[[], Tensor]], Any]
 
 
@@ -86,16 +86,19 @@ class Method:
         name: name on the command line and in results.
         build: `build(model, config)` returns an optimizer, a `Solver`, or a function
             `step(objective)` that makes one step on `objective() -> loss`.
-        grid: the values of each hyperparameter that are tried; every combination is one run.
+        grid: the values of each hyperparameter; every combination is one run.
         accepts: further hyperparameters that `build` understands.
-        how: how the weights are held when `build` is called: "riemannian" or "parametrized", as
-            `tm.constrain` says it, or "plain": on their manifolds, and left to the method.
-        retraction: of the manifolds; their own if None.
+        how: the constraint of the weights when `build` is called: "riemannian" or "parametrized",
+            as for `tm.constrain`, or "plain": the weights are on their manifolds, and the method
+            must constrain them.
+        retraction: the retraction of the manifolds; their own if None.
         about: one line for `torchmanifold list`.
-        family: what it is drawn with, where there are many.
-        applies: `applies(problem)`: whether it can be used; by default wherever the retraction is.
+        family: methods of one family are drawn together if there are many methods.
+        applies: `applies(problem)`: whether the method can be used; by default on every problem
+            whose manifold has the retraction.
         constrained: whether the weights stay on their manifolds.
-        reference: where another process finds it: `"name"`, `"module:name"` or `"file.py:name"`.
+        reference: the reference by which another process finds the method: `"name"`,
+            `"module:name"` or `"file.py:name"`.
     """
 
     name: str
@@ -111,7 +114,7 @@ class Method:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what could not run."""
+        """Refuse values with which the method could not run."""
         check_name("method", self.name)
         if self.how not in HOW:
             raise ValueError(f"how must be one of {', '.join(HOW)}; got {self.how!r}")
@@ -130,7 +133,7 @@ class Method:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a results folder says of it."""
+        """The description for a results folder."""
         return {"reference": self.reference, "family": self.family, "about": self.about}
 
 
@@ -151,10 +154,10 @@ def _checked(grid: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
 def method(
     grid: Mapping[str, tuple[Any, ...] | list[Any]] | None = None, **fields: Any
 ) -> Callable[[Callable[[nn.Module, Config], Stepper]], Method]:
-    """Make a method of a function of a model and a configuration.
+    """Turn a function of a model and a configuration into a method.
 
     Args:
-        grid: the values of each hyperparameter that are tried.
+        grid: the values of each hyperparameter.
         fields: further fields of `Method`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Perform one run: step, stop the clock, measure, record."""
+"""Perform one run: make steps, stop the clock, measure, record."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = ["Row", "failed_row", "marks", "perform"]
 Row = dict[str, Any]
 Log = Callable[[Run, Row], None]
 
-RECORDS = 16  # of runs that are recorded on a log axis
-EVENLY = 50  # of runs that are recorded evenly
+RECORDS = 16  # records of a run on a log axis
+EVENLY = 50  # records of a run that is recorded evenly
 
 
 def marks(steps: int, spacing: str = "log", record: int | None = None) -> list[int]:
@@ -47,10 +47,10 @@ def marks(steps: int, spacing: str = "log", record: int | None = None) -> list[i
 
 
 class _Clock:
-    """Seconds of the steps alone.
+    """Seconds of the steps, without measurements.
 
-    With one thread on the CPU these are of processor time, which other work on the machine does
-    not lengthen.
+    With one thread on the CPU they are seconds of processor time, which other work on the machine
+    does not lengthen.
     """
 
     def __init__(self, device: str, seconds: float = 0.0) -> None:
@@ -60,12 +60,12 @@ class _Clock:
         self._before, self._begin = seconds, 0.0
 
     def start(self) -> None:
-        """Go on."""
+        """Start or resume."""
         self._synchronise()
         self._begin = self._now()
 
     def stop(self) -> float:
-        """Pause; the seconds so far."""
+        """Pause, and return the seconds so far."""
         self._synchronise()
         self._before += self._now() - self._begin
         return self._before
@@ -90,14 +90,14 @@ def _step(stepper: Any, objective: Callable[[], Tensor]) -> None:
     stepper.step(closure)  # type: ignore[arg-type]  # all of them take tensors
 
 
-# What a run gives at each mark: iteration, seconds, evaluations, measurements.
+# The record of a run at each mark: iteration, seconds, evaluations, measurements.
 Mark = tuple[int, float, int, dict[str, Any]]
 
 
 def _stepped(
     task: Task, stepper: Stepper, run: Run, places: list[int], kept: Checkpoint
 ) -> Iterator[Mark]:
-    """By an optimizer or a function of one step; goes on from a checkpoint."""
+    """The marks of an optimizer or a function of one step, continued from a checkpoint."""
     done, seconds = kept.done, kept.seconds
     clock = _Clock(run.device, seconds)
     for place in [mark for mark in places if mark > done or (mark == 0 and not kept.rows)]:
@@ -109,7 +109,7 @@ def _stepped(
 
 
 def _solved(task: Task, solver: Solver, run: Run, places: list[int]) -> Iterator[Mark]:
-    """By a solver, which owns its loop: its callback looks at the marks."""
+    """The marks of a solver, which owns its loop, so its callback records them."""
     found: list[Mark] = [(0, 0.0, 0, task.measure())]
     clock, coming = _Clock(run.device), [*places[1:], math.inf]
 
@@ -143,7 +143,7 @@ def _solved(task: Task, solver: Solver, run: Run, places: list[int]) -> Iterator
 
 
 def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iterator[Mark]:
-    """What is measured at each mark, up to the first that is not finite."""
+    """The measurements at each mark, up to the first that is not finite."""
     task = Task(problem, run.seed, run.dtype, run.device)
     places = marks(run.steps, problem.spacing, task.instance.record)
     stepper = task.prepare(method, dict(run.config))
@@ -159,7 +159,7 @@ def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iter
         except StopIteration:
             return
         except torch.linalg.LinAlgError:
-            # A factorization that fails is how some methods meet a point that is not finite.
+            # In some methods a factorization fails at a point that is not finite.
             nan = dict.fromkeys(("loss", "gap", "residual"), math.nan)
             yield places[-1], math.nan, task.evaluations, nan
             return
@@ -175,7 +175,7 @@ def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iter
 
 @cache
 def _warm_up(run: Run) -> None:
-    """A few steps that are not recorded: the first ones load libraries and fill caches."""
+    """A few unrecorded steps, because the first ones load libraries and fill caches."""
     problem, method = _found(run)
     if not problem.is_network:
         for _ in _trace(run, problem, method, Checkpoint()):
@@ -201,20 +201,20 @@ def _threads(count: int | None) -> Iterator[None]:
 def perform(run: Run, folder: Path | None = None, log: Log | None = None) -> list[Row]:
     """Carry out one run: a row for each recorded step, the last one marked `final`.
 
-    Seconds are those of the steps alone: processor time with one thread on the CPU, else time on
-    the wall clock, on a GPU after synchronising. The loss of a point is measured in float64. A
-    run has diverged if it met a value that is not finite, if it ends with a larger loss than it
-    began with, or if a method that promises the constraint ends off the manifold, by a residual
-    above the square root of eps.
+    Seconds count the steps without measurements. They are processor time with one thread on the
+    CPU, and otherwise time on the wall clock, on a GPU after synchronising. The loss of a point is
+    measured in float64. A run has diverged if it met a value that is not finite, if its last loss
+    is larger than its first, or if a method that promises the constraint ends off the manifold,
+    with a residual above the square root of eps.
 
     Args:
-        run: what to do.
-        folder: where checkpoints of networks go; a run whose checkpoint is there goes on from it.
+        run: the run.
+        folder: the folder for checkpoints of networks; a run with a checkpoint continues from it.
         log: called with the run and each new row.
 
     Raises:
-        ValueError: if the problem or the method is not found, or the checkpoint there is damaged
-            or of another run.
+        ValueError: if the problem or the method is not found, or the checkpoint is damaged or of
+            another run.
 
     Example:
         >>> rows = perform(Run("brockett", "qr-sgd", (("lr", 0.1),), 0, steps=20, dtype="float64"))
@@ -252,13 +252,13 @@ def _about(run: Run, problem: Problem, method: Method) -> Row:
         "dtype": run.dtype,
         "config": dict(run.config),
         "seed": run.seed,
-        # The constraint holds to rounding, so the gap means nothing below the rounding of f*.
+        # The constraint holds up to rounding, so a gap below the rounding of f* has no meaning.
         "floor": eps * max(1.0, abs(exact or 0.0)),
     }
 
 
 def _diverged(rows: list[Row], method: Method, dtype: str) -> str:
-    """Why a run has diverged; nothing if it has not."""
+    """The reason why a run has diverged; empty if it has not."""
     first, last = rows[0]["loss"], rows[-1]["loss"]
     residual, bound = rows[-1]["residual"], math.sqrt(torch.finfo(DTYPES[dtype]).eps)
     if not math.isfinite(last):

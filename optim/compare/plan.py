@@ -1,4 +1,4 @@
-"""What a comparison is to do, as data: problems, methods, grids, seeds, and the runs they give."""
+"""The plan of a comparison, as data: problems, methods, grids, seeds, and the resulting runs."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Run:
         problem: reference of the problem.
         method: reference of the method.
         config: hyperparameters.
-        seed: of the instance and of torch's generator.
-        steps: how many.
+        seed: seed of the instance and of torch's generator.
+        steps: the number of steps.
         dtype: "float32" or "float64".
         device: "cpu" or "cuda".
-        parameters: of the problem.
-        threads: of PyTorch; as it is set if None.
-        time_limit: seconds after which it ends as failed; None for no limit.
-        name: of the problem, and `method_name` of the method, in results.
+        parameters: parameters of the problem.
+        threads: threads of PyTorch; unchanged if None.
+        time_limit: seconds after which the run ends as failed; None for no limit.
+        name: name of the problem in results; `method_name` is that of the method.
 
     Example:
         >>> run = Run("pca", "qr-sgd", (("lr", 0.1),), seed=0, steps=20)
@@ -74,42 +74,42 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
-        """What tells a run from the others of its results folder, as `Results` reads it."""
+        """The key of a run in its results folder, as `Results` reads it."""
         problem, method = self.name or self.problem, self.method_name or self.method
         return (problem, method, self.dtype, config_text(dict(self.config)), self.seed)
 
     @property
     def id(self) -> str:
-        """A hash of all that determines its rows, but for the machine."""
+        """A hash of everything that determines its rows, except the machine."""
         about = (self.problem, self.parameters, self.method, self.config, self.seed, self.steps)
         text = json.dumps([*about, self.dtype], default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        """In words."""
+        """The run in words."""
         problem, method, dtype, config, seed = self.key
         return f"{method} on {problem} ({', '.join(filter(None, [config, dtype]))}, seed {seed})"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that determines a comparison, but for the machine.
+    """Everything that determines a comparison, except the machine.
 
     Args:
-        problems: which, with their parameters.
-        methods: which; each runs on the problems to which it applies.
-        seeds: seeds; one draws an instance, the same for all methods.
+        problems: the problems, with their parameters.
+        methods: the methods; each runs on the problems to which it applies.
+        seeds: the seeds; a seed draws one instance, the same for all methods.
         dtypes: "float32", "float64".
-        steps: number of steps of every problem; each problem's own if None.
-        grids: values of hyperparameters of single methods, or of all under "*"; they take the
-            place of the problem's and the method's own.
+        steps: the number of steps of every problem; each problem's own if None.
+        grids: values of hyperparameters of single methods, or of all under "*"; they replace those
+            of the problem and of the method.
         device: "cpu" or "cuda".
-        threads: of PyTorch, in each process.
+        threads: threads of PyTorch, in each process.
         time_limit: seconds after which a run ends as failed.
 
     Raises:
-        ValueError: for an empty list, a name that is there twice, a learning rate that is not
-            positive, or a number of steps below 1.
+        ValueError: for an empty list, a repeated name, a learning rate that is not positive, or a
+            number of steps below 1.
     """
 
     problems: tuple[Problem, ...]
@@ -123,14 +123,14 @@ class Plan:
     time_limit: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not run."""
+        """Refuse values with which the plan could not run."""
         for name in ("problems", "seeds", "dtypes"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: at least one is needed")
         for kind in ("problems", "methods"):
             names = [value.name for value in getattr(self, kind)]
             if twice := next((name for name in names if names.count(name) > 1), None):
-                raise ValueError(f"{kind}: {twice!r} is there twice; give one of them another name")
+                raise ValueError(f"{kind}: {twice!r} occurs twice; give one of them another name")
         for dtype in self.dtypes:
             if dtype not in DTYPES:
                 raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
@@ -162,7 +162,7 @@ class Plan:
         return {name: tuple(values) for name, values in grid.items()}
 
     def runs(self) -> Iterator[Run]:
-        """All runs, problem after problem; a method that does not apply has none."""
+        """All runs, problem after problem; a method has no runs where it does not apply."""
         for problem in self.problems:
             steps = self.steps_of(problem)
             for method in self.methods_of(problem):
@@ -188,7 +188,7 @@ class Plan:
 
     @property
     def description(self) -> dict[str, Any]:
-        """The plan as JSON has it."""
+        """The plan in the form of JSON."""
         return {
             "problems": {p.name: p.description | {"steps": self.steps_of(p)}
                          for p in self.problems},

@@ -1,4 +1,4 @@
-"""What a comparison does if nothing else is said: problems and methods that belong together."""
+"""Presets: problems and methods that belong together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["PRESETS", "Preset"]
 
 @dataclass(frozen=True)
 class Preset:
-    """What a comparison does if nothing else is said.
+    """The defaults of a comparison.
 
     Args:
-        problems: references.
-        methods: references.
-        seeds: how many.
+        problems: references of problems.
+        methods: references of methods.
+        seeds: the number of seeds.
         dtypes: "float32", "float64".
-        steps: of every problem; its own number if None.
+        steps: the number of steps of every problem; its own number if None.
     """
 
     problems: tuple[str, ...]

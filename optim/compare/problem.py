@@ -1,4 +1,4 @@
-"""What a problem of a comparison is: a loss on a manifold or in a network."""
+"""A problem of a comparison: a loss on a manifold or of a network."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ __all__ = ["Problem", "check_name", "problem", "reference_of"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem that methods are compared on.
+    """A problem on which methods are compared.
 
     Args:
         name: name on the command line and in results.
         title: heading in figures.
         make: `make(generator, **parameters) -> Instance`; the generator is seeded by the run, and
             so is torch's own.
-        manifold: where the point lies; for a network a manifold for each dotted name of a weight.
-        optimum: where the exact value comes from, in words.
-        parameters: what can be chosen, with the values that are used by default.
-        reference: where another process finds it: `"name"`, `"module:name"` or `"file.py:name"`.
+        manifold: the manifold of the point; for a network a manifold for each dotted name of a
+            weight.
+        optimum: the origin of the exact value, in words.
+        parameters: the parameters with their default values.
+        reference: the reference by which another process finds the problem: `"name"`,
+            `"module:name"` or `"file.py:name"`.
         optional: whether the loss has a minimum without the constraint too.
         dtypes: precisions in which the problem is solved.
-        steps: how many by default.
-        spacing: "log" or "linear": where along a run it is recorded.
+        steps: the default number of steps.
+        spacing: "log" or "linear": the spacing of the records along a run.
         methods: names of the methods that run if none is named; empty for those of the preset.
         grids: values of hyperparameters for single methods, or for all under "*".
-        presets: by name, parameters and `steps` that belong together.
+        presets: parameters and `steps` that belong together, by the name of the preset.
 
     Example:
         >>> from torchmanifold.optim.compare import find_problem
@@ -62,14 +64,14 @@ class Problem:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a name that could be none of a file."""
+        """Refuse a name that a file could not have."""
         check_name("problem", self.name)
 
     def configured(self, **parameters: Any) -> Problem:
         """The same problem with other values of its parameters.
 
         Raises:
-            ValueError: for a name that is none of its parameters.
+            ValueError: for a name that is not one of its parameters.
         """
         unknown = [name for name in parameters if name not in self.parameters]
         if unknown:
@@ -78,7 +80,7 @@ class Problem:
         return dataclasses.replace(self, parameters={**self.parameters, **parameters})
 
     def draw(self, seed: int) -> Instance:
-        """The instance of a seed; sets the seed of torch's global generator."""
+        """The instance of a seed; this seeds torch's global generator."""
         torch.manual_seed(seed)
         made = self.make(torch.Generator().manual_seed(seed), **self.parameters)
         if isinstance(made, Mapping):
@@ -92,7 +94,7 @@ class Problem:
 
     @cached_property
     def probe(self) -> Instance:
-        """The instance of seed 0, made once; torch's global generator is left as it was."""
+        """The instance of seed 0, made once; torch's global generator stays as it was."""
         with torch.random.fork_rng():
             return self.draw(0)
 
@@ -111,7 +113,7 @@ class Problem:
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """What it wants drawn."""
+        """The panels of its figures."""
         if self.probe.panels is not None:
             return self.probe.panels
         gap = self.probe.exact is not None
@@ -126,7 +128,7 @@ class Problem:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a results folder says of it: enough to draw its figures without the code."""
+        """The description for a results folder, enough to draw its figures without the code."""
         return {
             "reference": self.reference,
             "title": self.probe.title or self.title,
@@ -146,13 +148,14 @@ def _plain(value: Any) -> Any:
 def problem(
     manifold: Manifold | Mapping[str, Manifold], title: str | None = None, **fields: Any
 ) -> Callable[[Callable[..., Any]], Problem]:
-    """Make a problem of a function of a generator.
+    """Turn a function of a generator into a problem.
 
     Keyword parameters of the function, with their default values, become the parameters of the
     problem: options of the command line, and of `Problem.configured`.
 
     Args:
-        manifold: where the point lies; for a network a manifold for each dotted name of a weight.
+        manifold: the manifold of the point; for a network a manifold for each dotted name of a
+            weight.
         title: heading in figures; the name of the function by default.
         fields: further fields of `Problem`.
 
@@ -160,7 +163,7 @@ def problem(
         A decorator that turns the function into a `Problem`.
 
     Raises:
-        TypeError: for parameters without a default value, or a manifold that is none.
+        TypeError: for parameters without a default value, or a value that is not a manifold.
 
     Example:
         >>> import torch, torchmanifold as tm
@@ -195,7 +198,7 @@ def problem(
 
 
 def reference_of(function: Callable[..., Any]) -> str:
-    """Where another process finds what a function was made into; empty where it cannot.
+    """The reference by which another process finds the decorated function; empty if it cannot.
 
     Example:
         >>> from torchmanifold.optim.compare.problem import reference_of
@@ -203,7 +206,7 @@ def reference_of(function: Callable[..., Any]) -> str:
         'torchmanifold.optim.compare.problem:reference_of'
     """
     if "." in function.__qualname__:
-        return ""  # made within a function: its name finds nothing
+        return ""  # defined within a function, so its name finds nothing
     file = function.__globals__.get("__file__")
     if function.__module__ == "__main__" or function.__globals__.get("__experiment__"):
         return f"{file}:{function.__name__}" if file else ""
@@ -211,12 +214,12 @@ def reference_of(function: Callable[..., Any]) -> str:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse a name with other characters than those of files and options.
+    """Refuse a name with characters that files and options cannot have.
 
     Raises:
         ValueError: for such a name.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(
-            f"{kind}: a name has letters, digits, - and _ alone, got {name!r}; give name="
+            f"{kind}: a name has only letters, digits, - and _, got {name!r}; give name="
         )

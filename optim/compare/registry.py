@@ -1,7 +1,7 @@
-"""Where problems and methods are found: our tables, entry points, modules and files of a user.
+"""Lookup of problems and methods: in our tables, entry points, and a user's modules and files.
 
-A reference is a name of ours (`"pca"`), `"package.module:name"` or `"file.py:name"`. Another
-process, on this machine or another, finds the same thing by it.
+A reference is a name in our tables (`"pca"`), `"package.module:name"` or `"file.py:name"`. Another
+process, on this machine or another, finds the same problem or method by it.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ WORDS = {Problem: "problem", Method: "method"}
 
 
 class Loading(BaseException):
-    """Raised by `run` while its own file is being read for the definitions above it."""
+    """Raised by `run` while its own file is being read for its definitions."""
 
 
-# What this process was given as an object: it may stand in a notebook, or in the script itself.
+# Objects that this process was given; they may be defined in a notebook, or in the script itself.
 _given: dict[tuple[type, str], Problem | Method] = {}
 _files: dict[Path, ModuleType] = {}
 _reading: list[Path] = []
 
 
 def is_loading() -> bool:
-    """Whether a user's file is being read for what it defines."""
+    """Whether a user's file is being read for its definitions."""
     return bool(_reading)
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module that a file makes, read once a process.
+    """The module of a file, which each process reads once.
 
-    A call of `tm.compare.run` in it ends the reading: what stands above it has been defined.
+    A call of `tm.compare.run` in the file ends the reading; everything above the call is defined.
 
     Raises:
         ValueError: if there is no such file, or it raises.
@@ -70,7 +70,7 @@ def load_file(path: Path) -> ModuleType:
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file; its name must end in .py")
+        raise ValueError(f"{path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     vars(module)["__experiment__"] = True
     sys.modules[name] = module
@@ -79,7 +79,7 @@ def load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Loading:
-        pass  # all that is defined above the call of `run` is there
+        pass  # everything above the call of `run` is defined
     except Exception as error:
         del sys.modules[name]
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
@@ -106,12 +106,12 @@ def _holder(reference: str) -> tuple[ModuleType, str]:
 
 
 def give(value: Problem | Method) -> None:
-    """Let this process find an object that it has, by its reference or its name."""
+    """Register an object of this process, so that its reference or name finds it."""
     _given[type(value), value.reference or value.name] = value
 
 
 def is_ours(value: Problem | Method) -> bool:
-    """Whether it stands in our own tables."""
+    """Whether it is in our own tables."""
     table: Mapping[str, Problem | Method] = PROBLEMS if isinstance(value, Problem) else METHODS
     return value.name in table and value.reference in ("", value.name)
 
@@ -136,7 +136,7 @@ def _find(kind: type[T], reference: str, table: Mapping[str, T]) -> T:
         if entry.name == reference:
             found = entry.load()
             if not isinstance(found, kind):
-                raise ValueError(f"the entry point {reference} is no {WORDS[kind]}: {found!r}")
+                raise ValueError(f"the entry point {reference} is not a {WORDS[kind]}: {found!r}")
             return found
     near = difflib.get_close_matches(reference.lower(), list(table), n=3, cutoff=0.5)
     hint = f"near matches: {', '.join(near)}; " if near else ""

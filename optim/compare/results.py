@@ -1,4 +1,4 @@
-"""The results folder: settings.json, runs.jsonl and summary.csv; written as runs end, read back."""
+"""The results folder, written as runs end: settings.json, runs.jsonl and summary.csv."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from torchmanifold.optim.compare.summary import summarize
 
 __all__ = ["FORMAT", "Results"]
 
-FORMAT = 2  # of the files; another one is refused
+FORMAT = 2  # the format of the files; any other is refused
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Results:
     """A results folder.
 
     Args:
-        folder: where it is.
+        folder: its path.
     """
 
     folder: Path
@@ -61,15 +61,15 @@ class Results:
         return self.folder / "settings.json"
 
     def begin(self, plan: Plan, command: str, resume: bool) -> set[tuple[Any, ...]]:
-        """Make the folder, or take up one that was interrupted.
+        """Make the folder, or resume an interrupted one.
 
         Args:
-            plan: what is to be done; a resumed folder must have the same.
+            plan: the plan; a resumed folder must have the same plan.
             command: the command line, for the record.
-            resume: keep the runs that are there.
+            resume: keep the finished runs of the folder.
 
         Returns:
-            The keys of the runs that are done. Runs that failed are done again.
+            The keys of the finished runs. Failed runs are repeated.
 
         Raises:
             ValueError: if the folder is not empty, or was made with other settings, or there is
@@ -105,26 +105,26 @@ class Results:
             )
         rows = self._rows()
         done = {key_of(row) for row in rows if row["final"] and not is_failed(row)}
-        # A run that was cut short leaves no trace.
+        # The rows of an interrupted run are dropped.
         kept = [row for row in rows if key_of(row) in done]
         self._replace(self._runs, "".join(map(line_of, kept)))
         return done
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Add the rows of one run, at once and to the disk."""
+        """Add the rows of one run, in one write that reaches the disk."""
         with self._runs.open("a") as file:
             file.write("".join(map(line_of, rows)))
             file.flush()
             os.fsync(file.fileno())
 
     def settings(self) -> dict[str, Any]:
-        """What settings.json has: command, settings, environment.
+        """The content of settings.json: command, settings, environment.
 
         Raises:
-            ValueError: if the folder has none, or not one that a comparison wrote.
+            ValueError: if the folder has no such file, or no comparison wrote it.
         """
         if not self._settings.is_file():
-            raise ValueError(f"{self.folder} is no results folder: no settings.json")
+            raise ValueError(f"{self.folder} is not a results folder: no settings.json")
         record = parsed(self._settings.read_text(errors="replace"))
         ours = isinstance(record, dict) and isinstance(record.get("command"), str)
         if ours and record.get("format", 1) != FORMAT:
@@ -136,24 +136,24 @@ class Results:
         if not isinstance(record, dict) or any(
             not isinstance(record.get(name), kind) for name, kind in kinds.items()
         ):
-            raise ValueError(f"{self._settings} is not what compare writes")
+            raise ValueError(f"{self._settings} was not written by compare")
         return record
 
     def _rows(self) -> list[Row]:
-        # What follows the last line break is a line that was cut short; its run is not final.
+        # Text after the last line break is an incomplete line of an unfinished run.
         rows = [parsed(line) for line in self._text().split("\n")[:-1]]
         seen: set[tuple[Any, ...]] = set()
         for number, row in enumerate(rows, 1):
             if not is_row(row):
-                raise ValueError(f"{self._runs}, line {number}: not what compare writes")
+                raise ValueError(f"{self._runs}, line {number}: not written by compare")
             place = (*key_of(row), row["iteration"])
             if place in seen:
-                raise ValueError(f"{self._runs}, line {number}: this row is there twice")
+                raise ValueError(f"{self._runs}, line {number}: this row occurs twice")
             seen.add(place)
         return rows
 
     def _text(self) -> str:
-        """What runs.jsonl has, or runs.jsonl.gz where somebody packed it."""
+        """The text of runs.jsonl, or of runs.jsonl.gz if it was compressed."""
         packed = self.folder / "runs.jsonl.gz"
         if self._runs.exists():
             return self._runs.read_text(errors="replace")
@@ -162,16 +162,16 @@ class Results:
         try:
             return gzip.decompress(packed.read_bytes()).decode(errors="replace")
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{packed} is no gzip file, or cut short") from error
+            raise ValueError(f"{packed} is not a gzip file, or is cut short") from error
 
     def frame(self) -> pd.DataFrame:
-        """The rows of all runs that are done, in an order that does not depend on the machine.
+        """The rows of all finished runs, in an order that does not depend on the machine.
 
-        Beside the columns of the rows there is one for each hyperparameter, and `config` is the
-        hyperparameters in one line.
+        The frame also has a column for each hyperparameter, and `config` has all hyperparameters in
+        one line.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are no finished runs.
         """
         rows, settings = self._rows(), self.settings()["settings"]
         done = {key_of(row) for row in rows if row["final"]}
@@ -189,7 +189,7 @@ class Results:
     to_pandas = frame
 
     def failures(self) -> list[Row]:
-        """The rows of runs that could not be carried out, with the reason."""
+        """The rows of failed runs, with the reason."""
         return [row for row in self._rows() if is_failed(row)]
 
     def summary(self) -> pd.DataFrame:
@@ -204,14 +204,14 @@ class Results:
         """Draw a figure for each problem and precision, as SVG and PNG.
 
         Args:
-            y: a column, as "gap" or "loss"; by default all that the problems want drawn.
+            y: a column, such as "gap" or "loss"; by default all panels of the problems.
             against: "iteration", "seconds" or "evaluations".
 
         Returns:
             The paths of the SVG files, under `figures` of the folder.
 
         Raises:
-            ValueError: for a column that is not there.
+            ValueError: for an unknown column.
         """
         settings = self.settings()["settings"]
         frame = self.frame()
@@ -227,7 +227,7 @@ class Results:
         """Draw performance and data profiles over all problems with a known optimum.
 
         Args:
-            tol: the share of the first gap at which a problem is solved.
+            tol: the fraction of the first gap at which a problem counts as solved.
             against: "evaluations", "seconds" or "iteration".
 
         Returns:
@@ -246,10 +246,10 @@ class Results:
         return save(figure, self.folder / "figures" / f"profile-{against}.svg")
 
     def report(self, path: Path | str | None = None) -> Path:
-        """Write summary.csv, the figures and the report, one page that needs no network.
+        """Write summary.csv, the figures and the report, a page that needs no network.
 
         Args:
-            path: of the page; `report.html` of the folder by default.
+            path: the path of the page; by default `report.html` in the folder.
 
         Returns:
             The path of the page.
@@ -269,7 +269,7 @@ class Results:
 
     @staticmethod
     def _replace(path: Path, text: str) -> Path:
-        # Whole or not at all.
+        # Completely or not at all.
         partial = path.with_suffix(path.suffix + ".partial")
         partial.write_text(text)
         return partial.replace(path)

@@ -1,4 +1,4 @@
-"""Rows as the lines of runs.jsonl: written, read, checked and put in order."""
+"""Rows as the lines of runs.jsonl: writing, reading, checking and sorting."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NAME = r"[\w-]+"
 
 
 class Order:
-    """A row's place: problems and methods in the order of the settings."""
+    """The sort key of a row: problems and methods in the order of the settings."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._problems = _numbered(settings.get("problems", {}))
         self._methods = _numbered(settings.get("methods", {}))
 
     def __call__(self, row: Row) -> tuple[Any, ...]:
-        """The place."""
+        """The sort key."""
         problem, method = row["problem"], row["method"]
         last = len(self._problems) + len(self._methods)
         values = [str(value).rjust(24) if not isinstance(value, int | float) else f"{value:024.12f}"
@@ -44,19 +44,19 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells the run of a row from the others, as `Run.key` does."""
+    """The key of the run of a row, equal to `Run.key`."""
     config = config_text(row["config"])
     return (row["problem"], row["method"], row["dtype"], config, row["seed"])
 
 
 def is_failed(row: Row) -> bool:
-    """Whether its run could not be carried out."""
+    """Whether its run failed."""
     reason: str = row["reason"]
     return reason.startswith("failed")
 
 
 def parsed(text: str) -> Any:
-    """The JSON of a text; None if it is none."""
+    """The value of a JSON text; None if the text is not JSON."""
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -64,7 +64,7 @@ def parsed(text: str) -> Any:
 
 
 def is_row(row: Any) -> bool:
-    """Whether a row has what the summary and the figures need, in the right types."""
+    """Whether a row has the entries that the summary and the figures need, in the right types."""
     if not isinstance(row, dict) or not {*TEXT, *NUMBERS, *MEASURED, "config"} <= set(row):
         return False
     config, rest = row["config"], row.keys() - {*TEXT, *NUMBERS, "config"}

@@ -1,4 +1,4 @@
-"""What a script calls, and the command line too: check, run, and the results."""
+"""The interface for scripts and for the command line: check, run, and the results."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from torchmanifold.optim.compare.results import Results
 
 __all__ = ["Session", "device_of", "plan_of", "run"]
 
-# Called with the runs to do; gives a context whose value is called as each of them ends.
+# A function of the runs to do; its value is a context manager, whose value is called as a run ends.
 Progress = Callable[[Sequence[Run]], AbstractContextManager[Callable[[list[Row]], None]]]
 
 
 def device_of(device: str) -> str:
-    """The device of a name, "auto" for CUDA where there is one.
+    """The device of a name; "auto" is CUDA if available.
 
     Raises:
-        ValueError: for CUDA where there is none, or another name.
+        ValueError: for CUDA if it is not available, or for an unknown name.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be one of auto, cpu, cuda; got {device!r}")
@@ -67,10 +67,10 @@ def plan_of(
     time_limit: float | None = None,
     preset: str = "quick",
 ) -> Plan:
-    """A plan of references and objects; what is not said is the problems' or the preset's own.
+    """A plan from references and objects; the problems and the preset have the defaults.
 
     Raises:
-        ValueError: for an unknown reference, or what a `Plan` refuses.
+        ValueError: for an unknown reference, or values that a `Plan` refuses.
 
     Example:
         >>> plan = plan_of(["pca"], ["riemannian-sgd"], seeds=2, grid={"lr": [0.1]}, steps=10)
@@ -126,17 +126,17 @@ def _grids(grid: Mapping[str, Any]) -> Grids:
 
 @dataclass(frozen=True)
 class Session:
-    """A plan, where its results go, and what carries its runs.
+    """A plan, its results folder, and the engine of its runs.
 
     Args:
-        plan: what to do.
-        folder: of the results, new or empty.
+        plan: the plan.
+        folder: the results folder, new or empty.
         resume: finish the runs that the folder lacks.
         engine: "local", "dask", "slurm", or any `concurrent.futures.Executor`.
-        workers: runs at a time.
-        command: for the record.
+        workers: the number of simultaneous runs.
+        command: the command, for the record.
         log: called with each run and each of its new rows.
-        progress: shows how far it is.
+        progress: shows the progress.
 
     Example:
         >>> import tempfile
@@ -156,15 +156,14 @@ class Session:
     progress: Progress | None = None
 
     def run(self, begun: Callable[[int, int, int], None] | None = None) -> Results:
-        """Perform what the folder lacks, and write the report.
+        """Perform the runs that the folder lacks, and write the report.
 
         Args:
-            begun: called once with the number of runs to do, of those that are done, and of
-                workers.
+            begun: called once with the number of runs to do, of finished runs, and of workers.
 
         Raises:
-            ValueError: before anything is written, for what cannot run.
-            OSError: if the folder cannot be written; what is done is kept.
+            ValueError: before anything is written, for a plan that cannot run.
+            OSError: if the folder cannot be written; finished runs are kept.
         """
         runs = check(self.plan)
         executor, workers = executor_of(self.engine, self.workers, self.plan.device)
@@ -209,25 +208,27 @@ def run(
     """Compare methods on problems.
 
     Args:
-        problems: names of ours, references as `"file.py:name"`, or what `tm.compare.problem` made;
-            those of the preset by default.
-        methods: the same of methods; those of the problems or of the preset by default.
+        problems: names in our tables, references such as `"file.py:name"`, or results of
+            `tm.compare.problem`; those of the preset by default.
+        methods: names, references, or results of `tm.compare.method`; those of the problems or of
+            the preset by default.
         out: results folder, new or empty; `results/DATE-TIME` by default.
         resume: finish the runs that the folder lacks.
         engine: `"local"` (processes on this machine), `"dask"`, `"dask=tcp://host:8786"`,
             `"slurm"`, `"slurm=config.yml"`, or any `concurrent.futures.Executor`.
-        workers: runs at a time; on the CPU one a core by default. 1 stays in this process.
+        workers: the number of simultaneous runs; on the CPU by default one for each core. With 1
+            the runs stay in this process.
         log: called with each run and each of its new rows.
-        quiet: shows no progress.
+        quiet: show no progress.
         plan: `seeds`, `dtypes`, `steps`, `grid`, `device`, `threads`, `time_limit`, `preset`, as
-            `plan_of` takes them. `grid={"lr": [0.1]}` is for all methods that have a learning
-            rate, `grid={"heavy-ball": {"lr": [0.1]}}` for one.
+            for `plan_of`. `grid={"lr": [0.1]}` is for all methods that have a learning rate, and
+            `grid={"heavy-ball": {"lr": [0.1]}}` for one method.
 
     Returns:
         The results: `table()`, `plot()`, `report()`, `to_pandas()`, `summary()`.
 
     Raises:
-        ValueError: before anything is written, for what cannot run, in one line.
+        ValueError: before anything is written, with one line, for a plan that cannot run.
 
     Example:
         >>> import tempfile, torchmanifold as tm

@@ -1,4 +1,4 @@
-"""What the rows of a comparison come to: one line for each choice of hyperparameters."""
+"""The summary of a comparison: one line for each choice of hyperparameters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ GROUP = ["problem", "dtype", "method", "config"]
 RUN = [*GROUP, "seed"]
 MEASURED = {"loss", "gap", "gradient_norm", "residual"}
 ABOUT = {*RUN, "iteration", "seconds", "evaluations", "floor", "final", "diverged", "reason"}
-BELOW = 1e3  # rounding levels by which a loss may lie below the exact value
+BELOW = 1e3  # a loss may be below the exact value by this many rounding levels
 
 
 def _solved(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.Series:
-    """The first recorded iteration at which a run is under its problem's level."""
+    """The first recorded iteration at which the loss of a run is below its problem's level."""
     levels = frame["problem"].map(lambda name: _level(problems, name))
     under = frame[frame["loss"] < levels]
     return under.groupby(RUN, sort=False)["iteration"].min().rename("solved_at")
@@ -31,10 +31,10 @@ def _level(problems: Mapping[str, Any], name: str) -> float:
 
 
 def _with_value(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
-    """Add what is minimized: the gap, or the loss where no optimum is known or it is wrong.
+    """Add the ranked value: the gap, or the loss if no optimum is known or the optimum is wrong.
 
-    A loss well below the optimum, on the manifold, shows that the optimum is none: a ranking by
-    the distance from it would be upside down.
+    A loss well below the optimum, on the manifold, shows that the stated optimum is wrong. A
+    ranking by the distance from it would be upside down.
     """
     if "gap" not in frame:
         frame["gap"] = np.nan
@@ -50,14 +50,15 @@ def summarize(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
     """One row for each problem, dtype, method and choice of hyperparameters, over its seeds.
 
     `value` is the median of the last recorded gap `|f(x) - f*|`, at least the rounding level
-    `floor`, or of the loss where no optimum is known; a diverged run counts as infinite. `chosen`
-    marks, for each method on each problem, the hyperparameters with the smallest of these; of
-    several at the rounding level, those that were lower on the way. `below` marks a problem whose
-    loss was found well below the value that it states as its optimum: it is ranked by the loss.
+    `floor`, or of the loss if no optimum is known; a diverged run counts as infinite. `chosen`
+    marks, for each method on each problem, the hyperparameters with the smallest value. Among
+    several at the rounding level it marks those with the smaller gaps on the way. `below` marks a
+    problem whose loss was found well below its stated optimum; such a problem is ranked by the
+    loss.
 
     Args:
-        frame: rows, as `Results.frame` gives them.
-        problems: what the settings say of each problem.
+        frame: rows, from `Results.frame`.
+        problems: the descriptions of the problems, from the settings.
     """
     frame = _with_value(frame.copy(), problems)
     way = frame.assign(way=np.log10(frame["value"].where(frame["value"] > 0)))

@@ -76,11 +76,11 @@ def _cast(x: Any, dtype: torch.dtype, device: str) -> Any:
 
 
 class Task:
-    """What a run works on.
+    """The model and the measurements of a run.
 
     Args:
-        problem: which.
-        seed: of its instance, and from here on of torch's global generator.
+        problem: the problem.
+        seed: seed of its instance, and then of torch's global generator.
         dtype: "float32" or "float64".
         device: "cpu" or "cuda".
 
@@ -105,7 +105,7 @@ class Task:
         self.evaluations = 0
 
     def prepare(self, method: Method, values: Mapping[str, Any]) -> Stepper:
-        """Hold the weights as the method wants them, and let it build what moves them."""
+        """Constrain the weights as the method states, and let it build its optimizer."""
         weights = {
             name: _with_retraction(manifold, method.retraction)
             for name, manifold in self.weights.items()
@@ -120,7 +120,7 @@ class Task:
         return stepper
 
     def objective(self, step: int) -> Callable[[], Tensor]:
-        """The loss of a step, counted each time that it is evaluated."""
+        """The loss of a step; each evaluation is counted."""
         arguments = self._arguments(step)
 
         def evaluate() -> Tensor:
@@ -145,7 +145,7 @@ class Task:
         The loss of a point is evaluated in float64.
 
         Args:
-            x: the point; that of the model by default.
+            x: the point; by default that of the model.
         """
         if self.instance.is_network:
             return self._measure_network()
@@ -159,7 +159,7 @@ class Task:
         with torch.no_grad():
             values = {
                 "loss": loss.detach(),
-                # Of a batch of points: the norm of all, and the largest residual.
+                # For a batch of points: the norm over all, and the largest residual.
                 "gradient_norm": torch.linalg.vector_norm(
                     self.manifold.norm(x, self.manifold.gradient(x, egrad))
                 ),
@@ -184,7 +184,7 @@ class Task:
         return values
 
     def _residual(self) -> float:
-        """The largest residual of the weights that are still there."""
+        """The largest residual of the weights that still exist."""
         found = [math.nan]
         for name, manifold in self.weights.items():
             try:
@@ -207,7 +207,7 @@ def _weights(problem: Problem, instance: Instance) -> dict[str, Manifold]:
 
 
 def _with_retraction(manifold: Manifold, retraction: Retraction | None) -> Manifold:
-    """The manifold with another retraction; a view has that of the manifold within."""
+    """The manifold with another retraction; for a view, that of the inner manifold."""
     if retraction is None:
         return manifold
     inner = getattr(manifold, "manifold", None)

@@ -1,4 +1,4 @@
-"""Where the rows of a run go beside the results folder, while it goes on."""
+"""Further outputs of the rows of a run, beside the results folder, while it goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchmanifold.optim.compare.plan import Run, config_text
 __all__ = ["Said", "TensorBoard"]
 
 SCALARS = ("loss", "gap", "accuracy", "residual")
-LINES = 10  # of a run
+LINES = 10  # lines for each run
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TensorBoard:
     """Called with a run and a row, it writes the row's scalars; a folder for each run.
 
     Args:
-        folder: where the folders go.
+        folder: the parent of these folders.
 
     Raises:
         ValueError: if the package tensorboard is not installed.
@@ -33,12 +33,12 @@ class TensorBoard:
     folder: Path
 
     def __post_init__(self) -> None:
-        """Refuse where the package is absent."""
+        """Refuse if the package is absent."""
         if importlib.util.find_spec("tensorboard") is None:
             raise ValueError("--tensorboard needs the package tensorboard: pip install tensorboard")
 
     def __call__(self, run: Run, row: Row) -> None:
-        """Write and flush: what a run that is cut short has logged is there."""
+        """Write and flush, so that an interrupted run keeps its log."""
         problem, method, _, config, seed = run.key
         writer = _writer(self.folder / f"{method}-{config.replace(', ', '-')}-seed{seed}")
         for name in SCALARS:
@@ -49,16 +49,16 @@ class TensorBoard:
 
 @cache
 def _writer(folder: Path) -> Any:
-    # By name: the package is optional, and only looked for where it is used.
+    # By name, because the package is optional and needed only here.
     return importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder))
 
 
 @dataclass(frozen=True)
 class Said:
-    """Called with a run and a row, it prints a line now and then: networks take minutes."""
+    """Called with a run and a row, it prints a line now and then, because networks take minutes."""
 
     def __call__(self, run: Run, row: Row) -> None:
-        """Print where the run is."""
+        """Print the progress of the run."""
         place, steps = row["iteration"], run.steps
         part = max(1, steps // LINES)
         if place % part and place != steps:

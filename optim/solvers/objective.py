@@ -53,7 +53,7 @@ class Objective:
     def curvature(self) -> str:
         """The origin of Hessian-vector products, in words."""
         if self.residuals is not None:
-            return "autograd, of Gauss and Newton"
+            return "autograd, Gauss-Newton"
         if self.differences:
             return "differences of gradients"
         source = "hessp" if callable(self.hessp) else "autograd"

@@ -195,7 +195,7 @@ def test_resume_needs_a_folder():
 def test_plot_refuses_what_is_no_results_folder(tmp_path):
     done = call("plot", tmp_path)
     assert done.returncode == 2
-    assert "is no results folder" in done.stderr
+    assert "is not a results folder" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -207,26 +207,26 @@ def spoil(text, old, new):
 DAMAGE = {
     "no runs": ("runs.jsonl", lambda text: "", "has no finished run"),
     "a line in the middle": (
-        "runs.jsonl", lambda text: spoil(text, '{"problem"', "#"), "runs.jsonl, line 1: not what",
+        "runs.jsonl", lambda text: spoil(text, '{"problem"', "#"), "line 1: not written",
     ),
-    "another kind of line": ("runs.jsonl", lambda text: text + "[1]\n", "line 65: not what"),
-    "deep nesting": ("runs.jsonl", lambda text: text + "[" * 200_000 + "\n", "line 65: not what"),
-    "every row twice": ("runs.jsonl", lambda text: text + text, "line 65: this row is there twice"),
+    "another kind of line": ("runs.jsonl", lambda text: text + "[1]\n", "line 65: not written"),
+    "deep nesting": ("runs.jsonl", lambda text: text + "[" * 200_000 + "\n", "65: not written"),
+    "every row twice": ("runs.jsonl", lambda text: text + text, "line 65: this row occurs twice"),
     "markup for a name": (
-        "runs.jsonl", lambda text: spoil(text, '"riemannian-sgd"', '"[/b]x"'), "line 1: not what",
+        "runs.jsonl", lambda text: spoil(text, '"riemannian-sgd"', '"[/b]x"'), "1: not written",
     ),
-    "not text": ("runs.jsonl", lambda text: "\0\n", "line 1: not what"),
+    "not text": ("runs.jsonl", lambda text: "\0\n", "line 1: not written"),
     "a column less": (
-        "runs.jsonl", lambda text: spoil(text, '"config": ', '"f": '), "line 1: not what",
+        "runs.jsonl", lambda text: spoil(text, '"config": ', '"f": '), "line 1: not written",
     ),
     "words for a number": (
         "runs.jsonl", lambda text: re.sub('"gap": [^,]*', '"gap": "x"', text, count=1), "line 1",
     ),
     "a path for a name": (
-        "runs.jsonl", lambda text: spoil(text, '"pca"', '"../pca"'), "line 1: not what",
+        "runs.jsonl", lambda text: spoil(text, '"pca"', '"../pca"'), "line 1: not written",
     ),
-    "half of the settings": ("settings.json", lambda text: text[:99], "settings.json is not what"),
-    "other settings": ("settings.json", lambda text: '{"command": 1}', "settings.json is not what"),
+    "half of the settings": ("settings.json", lambda text: text[:99], "settings.json was not"),
+    "other settings": ("settings.json", lambda text: '{"command": 1}', "settings.json was not"),
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def test_what_could_not_run_is_refused(options, message):
 
 def test_names_are_there_once():
     problem = PROBLEMS["pca"]
-    with pytest.raises(ValueError, match="problems: 'pca' is there twice"):
+    with pytest.raises(ValueError, match="problems: 'pca' occurs twice"):
         Plan((problem, problem))
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         Plan((problem,), steps=0)

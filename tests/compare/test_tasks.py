@@ -158,12 +158,12 @@ def test_damaged_files_are_refused(tmp_path):
     whole = idx(digits(3)[0])
     cases = {
         "a.gz": (gzip.compress(whole)[:-9], "cut short"),
-        "b.gz": (whole, "no gzip file"),
-        "broken.gz": (gzip.compress(whole)[:12] + bytes(99), "no gzip file"),
+        "b.gz": (whole, "not a gzip file"),
+        "broken.gz": (gzip.compress(whole)[:12] + bytes(99), "not a gzip file"),
         "c": (whole[:-1], "cut short"),
         "d": (whole[:7], "cut short"),
-        "e": (b"<html>", "no IDX file"),
-        "f": (b"", "no IDX file"),
+        "e": (b"<html>", "not an IDX file"),
+        "f": (b"", "not an IDX file"),
     }
     for name, (data, message) in cases.items():
         (tmp_path / name).write_bytes(data)

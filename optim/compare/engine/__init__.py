@@ -1,4 +1,4 @@
-"""What carries the runs: this process, a pool of processes, or a cluster's executor."""
+"""The engines that perform runs: this process, a pool of processes, or a cluster's executor."""
 
 from torchmanifold.optim.compare.engine.carry import Attempt, carry
 from torchmanifold.optim.compare.engine.choose import ENGINES, executor_of

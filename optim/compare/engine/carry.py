@@ -1,4 +1,4 @@
-"""Hand runs to an executor and give back their rows, whatever becomes of its workers."""
+"""Pass runs to an executor and yield their rows, even if workers are killed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torchmanifold.optim.compare.plan import Run
 
 __all__ = ["Attempt", "carry"]
 
-TRIES = 3  # of a run whose worker is killed
-AHEAD = 2  # runs that are handed out for each worker
+TRIES = 3  # attempts at a run whose worker is killed
+AHEAD = 2  # submitted runs for each worker
 
 
 class _Late(Exception):
@@ -28,7 +28,7 @@ class _Late(Exception):
 
 @contextmanager
 def _limited(seconds: float | None) -> Iterator[None]:
-    """Raise in the midst of a run that takes too long, where the system can."""
+    """Interrupt a run that takes too long, if the system supports it."""
     able = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not able:
         yield
@@ -48,10 +48,10 @@ def _limited(seconds: float | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Performs a run; an error that it raises becomes a row that says so.
+    """Performs a run; an error becomes a row with its message.
 
     Args:
-        folder: where checkpoints of networks go.
+        folder: the folder for checkpoints of networks.
         log: called with the run and each new row.
     """
 
@@ -65,7 +65,7 @@ class Attempt:
                 return perform(run, self.folder, self.log)
         except _Late:
             return [failed_row(run, f"took longer than {run.time_limit:g} s")]
-        except Exception as error:  # a user's code may raise anything, and the others go on
+        except Exception as error:  # a user's code may raise anything; the other runs go on
             text = " ".join(str(error).split())
             return [failed_row(run, f"{type(error).__name__}: {text}")]
 
@@ -78,13 +78,13 @@ def carry(
 ) -> Iterator[list[Row]]:
     """Perform runs and yield the rows of each as it ends.
 
-    A run whose worker is killed is done again; after the third time it becomes a failed row.
+    A run whose worker is killed is repeated; after the third time it becomes a failed row.
 
     Args:
-        runs: what to do.
+        runs: the runs.
         attempt: performs a run and raises nothing.
-        executor: where; None for this process, one after another.
-        workers: how many runs the executor performs at a time.
+        executor: the executor; None for this process, one run after another.
+        workers: the number of simultaneous runs of the executor.
 
     Raises:
         BrokenExecutor: if an executor that cannot be renewed has broken.
@@ -105,8 +105,8 @@ class _Carrier:
         coming = iter(runs)
         flying: dict[Future[list[Row]], Run] = {}
         while True:
-            # Of the runs that were under way when a worker was killed, one at a time: the next
-            # to break the pool is the culprit.
+            # The runs that were active when a worker was killed are repeated one at a time: the
+            # next one that breaks the pool is the culprit.
             while self.suspects:
                 yield self._alone(self.suspects.popleft())
             while len(flying) < AHEAD * self.workers and (run := next(coming, None)) is not None:

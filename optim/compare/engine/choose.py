@@ -1,4 +1,4 @@
-"""The engines by name, and what each of them needs."""
+"""The engines by name, and their requirements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchmanifold.optim.compare.engine.local import LocalPool
 
 __all__ = ["ENGINES", "cores", "executor_of"]
 
-JOBS = 100  # of Slurm at a time
+JOBS = 100  # simultaneous jobs of Slurm
 
 
 def cores() -> int:
@@ -34,7 +34,7 @@ def _needed(package: str, engine: str) -> Any:
 def _local(where: str, workers: int | None, device: str) -> tuple[Executor | None, int]:
     if where:
         raise ValueError(f"engine local takes no address, got {where!r}")
-    # A GPU is a resource: as many runs at a time as there are devices.
+    # A run needs a GPU of its own, so there are as many simultaneous runs as devices.
     most = torch.cuda.device_count() if device == "cuda" else (workers or cores())
     count = min(workers or most, most)
     return (None, 1) if count == 1 else (LocalPool(count, device), count)
@@ -44,16 +44,16 @@ class _Dask(Executor):
     """A client of dask, whose own cluster ends with it."""
 
     def __init__(self, client: Any, own: bool) -> None:
-        # Equal runs are different runs: dask must not merge them.
+        # Dask must not merge equal runs.
         self._client, self._inner, self._own = client, client.get_executor(pure=False), own
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As every executor."""
+        """Submit a call, as to any executor."""
         future: Future[Any] = self._inner.submit(fn, *args, **kwargs)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave a scheduler of the user's, end one of ours."""
+        """Leave the scheduler of a user, and end our own."""
         self._inner.shutdown(wait=wait and not cancel_futures)
         cluster = self._client.cluster
         self._client.close()
@@ -86,7 +86,7 @@ class _Jobs(Executor):
         return self._waiting.submit(self._executor.submit(fn, *args, **kwargs).result)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Queued jobs stay with the scheduler."""
+        """Do nothing: queued jobs stay with the scheduler."""
         self._waiting.shutdown(wait, cancel_futures=cancel_futures)
 
 
@@ -124,20 +124,20 @@ ENGINES: Mapping[str, Choose] = {"local": _local, "dask": _dask, "slurm": _slurm
 def executor_of(
     engine: str | Executor, workers: int | None, device: str
 ) -> tuple[Executor | None, int]:
-    """The executor of an engine and how many runs it performs at a time.
+    """The executor of an engine, and its number of simultaneous runs.
 
     Args:
         engine: `"local"`, `"dask"`, `"dask=tcp://host:8786"`, `"slurm"`, `"slurm=config.yml"`, or
             any `concurrent.futures.Executor`.
-        workers: how many at a time; by default as many as there are.
+        workers: the number of simultaneous runs; by default the number of available workers.
         device: "cpu" or "cuda".
 
     Returns:
         The executor, None for this process.
 
     Raises:
-        ValueError: for an unknown engine, one whose package is not installed, or an address at
-            which nobody answers.
+        ValueError: for an unknown engine, for an engine whose package is not installed, or for an
+            address at which no scheduler answers.
     """
     if isinstance(engine, Executor):
         return engine, workers or getattr(engine, "_max_workers", None) or cores()

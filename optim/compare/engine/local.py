@@ -19,7 +19,7 @@ __all__ = ["LocalPool"]
 
 
 def _begin_worker(device_of: Any) -> None:
-    # One thread each: matrices are small and cores are shared. Ctrl-C is the parent's to answer.
+    # One thread each, because matrices are small and cores are shared. The parent handles Ctrl-C.
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if device_of is not None:
@@ -28,7 +28,7 @@ def _begin_worker(device_of: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    # A parent that is killed tells its pool nothing: the workers would wait for ever.
+    # A killed parent cannot tell its pool to end, so the workers would wait for ever.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -37,7 +37,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep new processes from running the user's script again: runs find what they need by name."""
+    """Keep new processes from running the user's script again; runs use references instead."""
     main = sys.modules["__main__"]
     kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
     try:
@@ -55,7 +55,7 @@ class _Process(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    # Not forked: a forked process inherits thread pools that do not work in it.
+    # Not forked, because a forked process inherits thread pools that do not work in it.
     Process = _Process
 
 
@@ -63,7 +63,7 @@ class LocalPool(Executor):
     """`ProcessPoolExecutor` whose processes have one thread each, and that can be renewed.
 
     Args:
-        workers: number of processes; with CUDA at most one a device.
+        workers: number of processes; with CUDA at most one for each device.
         device: "cpu" or "cuda".
 
     Example:
@@ -87,7 +87,7 @@ class LocalPool(Executor):
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As every executor."""
+        """Submit a call, as to any executor."""
         return self._pool.submit(fn, *args, **kwargs)
 
     def renew(self) -> None:
@@ -96,5 +96,5 @@ class LocalPool(Executor):
         self._pool = self._made()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As every executor."""
+        """Shut the pool down, as any executor."""
         self._pool.shutdown(wait, cancel_futures=cancel_futures)

@@ -1,4 +1,4 @@
-"""Our own descent: parametrized, rebased now and then, or by Riemannian updates."""
+"""Descent of this library: parametrized, with or without rebasing, or by Riemannian updates."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ REBASING: Mapping[str, tuple[int | None, str]] = {
 
 
 def groups_of(model: nn.Module, config: Config) -> list[dict[str, Any]]:
-    """Ordinary weights and the constrained ones, also of a parametrization that is not ours.
+    """Groups of ordinary and of constrained weights, also for parametrizations of other libraries.
 
-    The learning rate of the constrained ones is `kernel_factor` times that of the others.
+    The learning rate of the constrained weights is `kernel_factor` times that of the others.
     """
     lr, kernel_lr = config["lr"], config["lr"] * config.get(KERNEL_FACTOR, 1.0)
     foreign = {p for name, p in model.named_parameters() if "parametrizations." in name}
@@ -74,11 +74,11 @@ def groups_of(model: nn.Module, config: Config) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Descent:
-    """Builds an optimizer for a constrained model; rebases it every so many steps.
+    """Builds an optimizer for a constrained model, and rebases it at intervals.
 
     Args:
-        make: the optimizer, of groups and a learning rate.
-        every: steps from one rebasing to the next; None for never.
+        make: makes the optimizer from groups and a learning rate.
+        every: the number of steps between two rebases; None for never.
         options: further arguments of the optimizer.
     """
 
@@ -96,7 +96,7 @@ class Descent:
 
 @dataclass(frozen=True)
 class Free:
-    """Builds an optimizer of all weights, none of which is constrained."""
+    """Builds an optimizer of all weights without constraints."""
 
     make: Make
 

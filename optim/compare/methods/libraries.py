@@ -1,7 +1,7 @@
 """Other libraries' constraints, behind one signature: `(module, name, manifold) -> None`.
 
-Each registers its parametrization with its own defaults and then assigns the weight that was
-there, so that every method starts at the same point.
+Each registers its parametrization with its own defaults and then assigns the old weight, so every
+method begins at the same point.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other recurrences, from the initial values of an `OrthogonalRNN`."""
+"""Other recurrences, with the initial values of an `OrthogonalRNN`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CachedRNN", "CellLoop", "cached_tanh", "long_short_term_memory", "ta
 class CellLoop(nn.Module):
     """The recurrence of `OrthogonalRNN` as users of other libraries write it: a loop over steps.
 
-    The best form that a plain loop has: the input is multiplied for all steps at once, and the
+    This is the best form of a plain loop: the input is multiplied for all steps at once, and the
     kernel is evaluated once, inside torch's `cached()`.
 
     Args:
@@ -40,14 +40,14 @@ class CellLoop(nn.Module):
             state = torch.zeros_like(z[0]) if h is None else h[0]
             states = []
             for z_t in z.unbind(0):
-                # Inside the loop, as a cell reads it: the cache makes it one evaluation.
+                # Read inside the loop, as a cell does; the cache evaluates it once.
                 state = self.nonlinearity(z_t + state @ self.weight_hh_l0.mT)
                 states.append(state)
         return torch.stack(states), state.unsqueeze(0)
 
 
 class CachedRNN(nn.RNN):
-    """`nn.RNN` inside torch's `cached()`: a parametrized kernel is evaluated once a forward."""
+    """`nn.RNN` inside torch's `cached()`: a forward pass evaluates a parametrized kernel once."""
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """As `nn.RNN`."""
@@ -56,19 +56,19 @@ class CachedRNN(nn.RNN):
 
 
 def tanh(like: OrthogonalRNN) -> nn.RNN:
-    """`nn.RNN` of the same size, with PyTorch's start."""
+    """`nn.RNN` of the same size, with PyTorch's initial values."""
     return nn.RNN(like.input_size, like.hidden_size)
 
 
 def cached_tanh(like: OrthogonalRNN) -> CachedRNN:
-    """`nn.RNN` of the same size that starts at the same kernel."""
+    """`nn.RNN` of the same size, with the same initial kernel."""
     rnn = CachedRNN(like.input_size, like.hidden_size)
     rnn.weight_hh_l0.data.copy_(like.weight_hh_l0.detach())
     return rnn
 
 
 def long_short_term_memory(like: OrthogonalRNN) -> nn.LSTM:
-    """`nn.LSTM` of the same size, with PyTorch's start and open forget gates.
+    """`nn.LSTM` of the same size, with PyTorch's initial values and open forget gates.
 
     Source: Gers, Schmidhuber & Cummins, Learning to forget, 2000 (the bias of 1).
     """

@@ -27,7 +27,7 @@ class Registered:
 
     Args:
         register: `register(module, name, manifold)`.
-        make: the optimizer, of groups and a learning rate.
+        make: makes the optimizer from groups and a learning rate.
     """
 
     register: libraries.Register
@@ -42,7 +42,7 @@ class Registered:
 
 
 def torch_serves(problem: Problem) -> bool:
-    """Whether torch's own parametrization has the manifolds of a problem."""
+    """Whether torch's parametrization has the manifolds of a problem."""
     return all(type(manifold) in libraries.TORCH for manifold in problem.manifolds)
 
 

@@ -1,7 +1,7 @@
-"""The networks that are compared on recurrent tasks: a recurrence each, and what trains it.
+"""The networks of the recurrent tasks: a recurrence, and its optimizer.
 
-All orthogonal ones start from the same weights, drawn by the seed, and give their kernel a
-learning rate of its own.
+All orthogonal networks have the same initial weights, drawn by the seed, and a learning rate of
+their own for the kernel.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _Replaced:
     """Puts another recurrence into the model and trains it.
 
     Args:
-        network: makes the recurrence from the `OrthogonalRNN` at the initial value.
+        network: makes the recurrence from the initial `OrthogonalRNN`.
         register: another library's parametrization of its kernel, if any.
-        make: the optimizer.
+        make: makes the optimizer.
     """
 
     network: Callable[[OrthogonalRNN], nn.Module]

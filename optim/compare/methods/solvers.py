@@ -1,4 +1,4 @@
-"""The solvers of `tm.minimize`, as methods of problems that are one point."""
+"""The solvers of `tm.minimize`, as methods for problems with one point."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class _Named:
-    """Builds the solver of a name."""
+    """Builds the solver with a given name."""
 
     name: str
 

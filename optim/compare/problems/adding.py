@@ -26,7 +26,7 @@ HELDOUT, TOLERANCE = 1024, 0.04
 
 @dataclass(frozen=True)
 class Adding:
-    """Numbers from U(0, 1), one of the first half and one of the second half marked by a 1.
+    """Numbers from U(0, 1), with a mark at one of the first half and at one of the second half.
 
     Without memory the best answer is 1, the mean of the sum; its squared error is the variance
     of the sum, 1/6.
@@ -58,7 +58,7 @@ class Adding:
     baseline: ClassVar[float] = 1 / 6
 
     def __post_init__(self) -> None:
-        """Refuse what has no two halves."""
+        """Refuse a sequence without two halves."""
         if self.length < 2:
             raise ValueError(
                 f"length must be at least 2, got {self.length}: there would be no two numbers"
@@ -74,7 +74,7 @@ class Adding:
         return self._draw(seeded(seed, step), size)
 
     def heldout(self) -> tuple[Tensor, Tensor]:
-        """1024 sequences of their own."""
+        """1024 separate sequences."""
         return self._draw(seeded(HELDOUT), HELDOUT)
 
     def _draw(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
@@ -113,9 +113,9 @@ def adding(
 ) -> Instance:
     """The adding problem: the sum of two marked numbers of a long sequence.
 
-    With Kaiming's input weights the first states are large beside the biases of modReLU, which is
-    then nearly linear, and the product of number and mark cannot be learnt: small input weights
-    mend it.
+    With Kaiming's input weights the first states are large beside the biases of modReLU. The
+    network is then nearly linear, and cannot learn the product of number and mark. Small input
+    weights prevent this.
 
     Example:
         >>> adding.configured(length=20).probe.title

@@ -37,10 +37,10 @@ def _factored(a: sparse.spmatrix) -> SuperLU:
 
 @dataclass(frozen=True)
 class Form:
-    """The cost of poses as a sum of squares, linear in `y`, the inverse rotations stacked.
+    """The cost of poses as a sum of squares, linear in the stacked inverse rotations `y`.
 
-    The residuals are `turns y` and `moves t + shifts y`, where the positions `t` of all poses but
-    the first, which is at 0, are the best ones for `y`.
+    The residuals are `turns y` and `moves t + shifts y`. The first pose is at 0, and `t` are the
+    best positions of all other poses for the given `y`.
     """
 
     turns: sparse.spmatrix
@@ -58,7 +58,7 @@ class Form:
         return rows.T @ rows
 
     def residuals(self, y: np.ndarray) -> np.ndarray:
-        """Of `y`, shape `(n d, d)`: those of rotations, and below them those of positions."""
+        """The residuals of `y`, shape `(n d, d)`: of rotations, and below them of positions."""
         shift = self.shifts @ y
         return np.concatenate([self.turns @ y, shift - self._explained(shift)])
 
@@ -71,7 +71,7 @@ class Form:
         return self.moves @ self._positions.solve(self.moves.T @ shift)
 
     def gradient(self, y: np.ndarray) -> np.ndarray:
-        """Of half the cost; of the shape of `y`."""
+        """The gradient of half the cost, in the shape of `y`."""
         return self.adjoint(self.residuals(y.reshape(-1, y.shape[-1]))).reshape(y.shape)
 
 
@@ -86,13 +86,13 @@ def form_of(graph: PoseGraph) -> Form:
     r"""The form of `sum_ij kappa ||R_j - R_i r_ij||^2 + tau ||t_j - t_i - R_i s_ij||^2`.
 
     Raises:
-        ValueError: if the graph falls apart.
+        ValueError: if the graph is not connected.
     """
     m, n, d = len(graph.tails), graph.n, graph.d
     joined = sparse.coo_matrix((np.ones(m), (graph.tails, graph.heads)), (n, n))
     if (parts := connected_components(joined, directed=False)[0]) > 1:
         raise ValueError(f"the pose graph falls into {parts} parts; give each in a file of its own")
-    # A residual stands in a row: of rotations m d of them, of translations m.
+    # Each row is a residual: m d rows of rotations, and m rows of translations.
     edges = np.arange(m)
     tails, heads = (end[:, None] * d + np.arange(d) for end in (graph.tails, graph.heads))
     rows, root = edges[:, None] * d + np.arange(d), np.sqrt(graph.kappa)[:, None, None]
@@ -113,7 +113,7 @@ def chordal(form: Form, d: int) -> np.ndarray:
 
     Source: Carlone, Tron, Daniilidis & Dellaert, Initialization techniques for 3D SLAM, ICRA 2015.
     """
-    # Positions take part: they are the first unknowns.
+    # Positions are unknowns too, and come first.
     whole, first = form.whole.tocsc(), form.moves.shape[1]
     free = np.r_[:first, first + d : whole.shape[0]]
     found = _factored(whole[free][:, free]).solve(-whole[free][:, first : first + d].toarray())
@@ -131,12 +131,12 @@ def _slack(form: Form, y: np.ndarray) -> sparse.spmatrix:
 
 
 def _newton_step(form: Form, y: np.ndarray, exact: bool) -> np.ndarray:
-    """The skew matrices by which the inverse rotations turn, `(n, d, d)`; the first one is 0.
+    """The step of the inverse rotations as skew matrices, `(n, d, d)`; the first one is 0.
 
     Args:
         form: the cost.
         y: inverse rotations.
-        exact: whether with the curvature of the rotations; without it, Gauss and Newton's step.
+        exact: whether to include the curvature of the rotations; otherwise a Gauss-Newton step.
     """
     n, d, _ = y.shape
     k, first = len(SKEW[d]), form.moves.shape[1]
@@ -144,7 +144,7 @@ def _newton_step(form: Form, y: np.ndarray, exact: bool) -> np.ndarray:
     moved = np.einsum("kab,nbc->nkac", SKEW[d], y)
     rows = first + np.arange(n)[:, None, None] * d + np.arange(d)[:, None]
     columns = np.arange(n)[:, None, None] * k + np.arange(k)
-    # Column by column of [t; y]: how it changes with the coordinates of the turns.
+    # The derivative of each column of [t; y] by the coordinates of the skew matrices.
     steps = [
         _sparse(rows, columns, moved[..., c].swapaxes(1, 2), (whole.shape[0], n * k))[:, k:]
         for c in range(d)
@@ -162,7 +162,7 @@ def _newton_step(form: Form, y: np.ndarray, exact: bool) -> np.ndarray:
 
 
 def minimum(form: Form, d: int, sweeps: int = 50) -> np.ndarray:
-    """A stationary point near the chordal solution: Gauss and Newton's steps, then Newton's.
+    """A stationary point near the chordal solution: Gauss-Newton steps, then Newton steps.
 
     Returns:
         The inverse rotations, `(n, d, d)`.
@@ -173,16 +173,16 @@ def minimum(form: Form, d: int, sweeps: int = 50) -> np.ndarray:
         before, size = size, np.abs(turn).max()
         y = nearest_rotations(y + turn @ y)
         if before < 1e-6 and size > before / 2:
-            break  # what is left is rounding
+            break  # only rounding errors are left
     return y
 
 
 def is_certified(form: Form, y: np.ndarray, tolerance: float = 1e-8) -> bool:
-    """Whether no poses cost less than those with the stationary `y`, up to the relative tolerance.
+    """Whether no poses cost less than those of the stationary `y`, up to the relative tolerance.
 
-    `form.whole - diag(0, L)` must be positive semidefinite, with the multipliers `L` of `y`, whose
-    trace is the cost: then the cost is no less than the trace anywhere. A multiple of the identity
-    is added that lowers the bound by the tolerance, and the signs of the pivots are looked at.
+    The multipliers `L` of `y` have the cost as their trace. If `form.whole - diag(0, L)` is
+    positive semidefinite, the cost is nowhere below this trace. A multiple of the identity is added
+    that lowers the bound by the tolerance, and then the signs of the pivots decide.
 
     Source: Rosen, Carlone, Bandeira & Leonard, SE-Sync: a certifiably correct algorithm for
     synchronization over the special Euclidean group, Int. J. Robot. Res. 38, 2019.

@@ -1,4 +1,4 @@
-"""Low-rank completion of a photograph from a part of its pixels."""
+"""Low-rank completion of a photograph from some of its pixels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _heldout_rmse(x: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
 
 @cache
 def _data() -> tuple[Tensor, Tensor, Tensor]:
-    """The photograph, which of its pixels are known, and the solution."""
+    """The photograph, the mask of known pixels, and the solution."""
     photo = _photo()
     mask = (np.random.default_rng(0).random(photo.shape) < DENSITY).astype(np.float64)
     solution = _alternating_least_squares(photo, mask, sweeps=400)
@@ -74,8 +74,8 @@ def completion(generator: torch.Generator) -> Instance:
 
     Six pixels in ten are known; the error on the others is recorded as `heldout_rmse`. The
     problem is not convex: the optimum is the limit of alternating least squares in float64 from
-    the truncated SVD of the known pixels. All methods start near the same truncated SVD (with
-    seeded noise of 5 % of its norm), and the limit is checked to be stationary.
+    the truncated SVD of the known pixels, and this limit is checked to be stationary. The initial
+    point of all methods is near the same truncated SVD, with seeded noise of 5 % of its norm.
 
     Example:
         >>> int(completion.probe.data[1].sum())  # known pixels of 6144

@@ -1,4 +1,4 @@
-"""Copying memory: say again, after a long pause, what came first."""
+"""Copying memory: repeat the first symbols after a long pause."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SYMBOLS, BLANK, HELDOUT = 8, 0, 256
 
 @dataclass(frozen=True)
 class Copying:
-    r"""`K` symbols of 8, `L` blanks with a mark at their end, and the same symbols to be given.
+    r"""`K` symbols of 8, then `L` blanks, then a cue, after which the symbols must be repeated.
 
-    Inputs, one-hot in 10 features, and targets, one of 9, of `L + 2K` steps:
+    Inputs (one-hot in 10 features) and targets (one of 9) of `L + 2K` steps are
 
     `s_1 ... s_K  _ ... _ (L)  :  _ ... _ (K - 1)` and `_ ... _ (L + K)  s_1 ... s_K`.
 
-    Without memory the best answer is blank for `L + K` steps and then each symbol with probability
-    1/8: the loss is `K ln 8 / (L + 2K)`.
+    Without memory the best answer is a blank for `L + K` steps and then each symbol with
+    probability 1/8, with the loss `K ln 8 / (L + 2K)`.
 
     Args:
         length: `L`.
@@ -63,7 +63,7 @@ class Copying:
     every: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse what is no sequence."""
+        """Refuse an empty sequence."""
         for name, value in (("length", self.length), ("recall", self.recall)):
             if value < 1:
                 raise ValueError(
@@ -85,7 +85,7 @@ class Copying:
         return self._draw(seeded(seed, step), size)
 
     def heldout(self) -> tuple[Tensor, Tensor]:
-        """256 sequences of their own."""
+        """256 separate sequences."""
         return self._draw(seeded(HELDOUT), HELDOUT)
 
     def _draw(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ class Copying:
         return cross_entropy(answer.flatten(0, 1), target.flatten())
 
     def accuracy(self, answer: Tensor, target: Tensor) -> Tensor:
-        """The share of the symbols, at the end, that are right."""
+        """The share of right symbols at the end."""
         right = answer[-self.recall :].argmax(-1) == target[-self.recall :]
         return right.float().mean()
 
@@ -130,7 +130,7 @@ def copying(
     batch: int = 64,
     init: str = "henaff",
 ) -> Instance:
-    """Copying memory: K symbols of 8, L blanks, and the same symbols to be given again.
+    """Copying memory: K symbols of 8, L blanks, and the same symbols again.
 
     The preset "published" has the sizes of Lezcano-Casado & Martinez-Rubio 2019.
 

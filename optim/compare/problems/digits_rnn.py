@@ -51,7 +51,7 @@ def _digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _network(generator: torch.Generator) -> PixelRNN:
-    """PyTorch's initial values, but for the kernel: a random rotation."""
+    """PyTorch's initial values, except that the kernel is a random rotation."""
     model = PixelRNN(HIDDEN, CLASSES)
     bound = 1 / math.sqrt(HIDDEN)
     for parameter in model.parameters():
@@ -71,10 +71,10 @@ def _network(generator: torch.Generator) -> PixelRNN:
 def digits_rnn(generator: torch.Generator) -> Instance:
     r"""Classify the digits of scikit-learn from their 64 pixels, read one at a time.
 
-    A tanh network with 64 hidden units, whose recurrent kernel is a rotation; three quarters of
-    the 1797 digits are for training, in a fixed stratified split. There is no exact solution: the
-    gap is the cross-entropy itself. Every method begins with the same network, the unconstrained
-    one too. Loss and accuracy are recorded on 256 training sequences and on the test split.
+    The network has tanh and 64 hidden units, and its recurrent kernel is a rotation. Three quarters
+    of the 1797 digits are for training, in a fixed stratified split. There is no exact solution, so
+    the gap is the cross-entropy itself. Every method begins with the same network, also without the
+    constraint. Loss and accuracy are recorded on 256 training sequences and on the test split.
 
     Source: Le, Jaitly & Hinton 2015 (pixel by pixel); Arjovsky, Shah & Bengio 2016 (orthogonal
     kernels).

@@ -30,7 +30,7 @@ def _data() -> tuple[Tensor, Tensor, Tensor, float]:
     rows = (wines.data - wines.data.mean(0)) / wines.data.std(0)
     means = np.stack([rows[wines.target == k].mean(0) for k in range(3)])[wines.target]
     between, within = (a.T @ a / len(rows) for a in (means, rows - means))
-    # With within = l l' it is the ordinary eigenproblem of l^-1 between l^-T.
+    # With within = l l' this is the ordinary eigenproblem of l^-1 between l^-T.
     inverse = np.linalg.inv(np.linalg.cholesky(within))
     values, vectors = np.linalg.eigh(inverse @ between @ inverse.T)
     basis, _ = np.linalg.qr(inverse.T @ vectors[:, -DISCRIMINANTS:])
@@ -48,8 +48,8 @@ def discriminant(generator: torch.Generator) -> Instance:
     r"""Minimize `-tr((x'bx)^-1 (x'ax)) / 2` over the planes `x` of R^13.
 
     `a` and `b` are the covariances between and within the three classes of scikit-learn's wines,
-    in standard units: the generalized eigenproblem `a v = s b v` of linear discriminant analysis.
-    The optimum is minus the mean of its two largest eigenvalues, the only ones that are not zero.
+    in standard units. This is the generalized eigenproblem `a v = s b v` of linear discriminant
+    analysis. The optimum is minus the mean of its two nonzero eigenvalues.
 
     Source: Absil, Mahony & Sepulchre 2008, section 2.1.1; Fisher, The use of multiple measurements
     in taxonomic problems, Annals of Eugenics 7, 1936.

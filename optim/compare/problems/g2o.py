@@ -13,7 +13,7 @@ from torchmanifold.optim.compare.problems.rotations import nearest_rotations
 
 __all__ = ["PoseGraph", "read_g2o", "simulated"]
 
-# What an edge has after its two ends: a translation, a rotation, and the upper triangle of its
+# The fields of an edge after its two ends: a translation, a rotation, and the upper triangle of its
 # information matrix.
 DIMENSIONS = {"EDGE_SE2": 2, "EDGE_SE3:QUAT": 3}
 NUMBERS = {2: 3 + 6, 3: 7 + 21}
@@ -24,11 +24,11 @@ class PoseGraph:
     """Relative poses, measured between pairs of n poses in the plane or in space.
 
     Args:
-        n: how many poses.
+        n: the number of poses.
         tails: the first pose of each edge, `(m,)`, counted from 0.
-        heads: the second pose.
-        rotations: of the second pose as the first one sees it, `(m, d, d)`.
-        translations: the same of positions, `(m, d)`.
+        heads: the second pose of each edge.
+        rotations: the rotation of the second pose relative to the first, `(m, d, d)`.
+        translations: the position of the second pose relative to the first, `(m, d)`.
         kappa: weight of each rotation, `(m,)`.
         tau: weight of each translation, `(m,)`.
     """
@@ -79,16 +79,16 @@ def read_g2o(path: str | Path) -> PoseGraph:
     """The edges of a file in g2o format, plain or compressed by gzip.
 
     Edges are `EDGE_SE2` or `EDGE_SE3:QUAT`. The information matrix of an edge becomes two numbers,
-    the weights of the isotropic noise that is nearest to it. Vertices may have any numbers, and
-    their initial poses are not read.
+    the weights of the nearest isotropic noise. Vertices may have any numbers, and their initial
+    poses are not read.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        ValueError: if it cannot be read, has no edge, edges of another kind or of both kinds, an
-            edge with a wrong number of fields, or an information matrix that is not positive
-            definite.
+        ValueError: if the file cannot be read, or has no edge, edges of another kind or of both
+            kinds, an edge with a wrong number of fields, or an information matrix that is not
+            positive definite.
 
     Source: Kuemmerle, Grisetti, Strasdat, Konolige & Burgard, g2o: a general framework for graph
     optimization, ICRA 2011; Rosen, Carlone, Bandeira & Leonard, SE-Sync, Int. J. Robot. Res. 38,
@@ -137,7 +137,8 @@ def _graph(path: Path, d: int, n: int, ends: np.ndarray, values: np.ndarray) -> 
             "positive definite"
         )
     turning = information[:, d:, d:]
-    # Of a quaternion's vector part, half an angle; the variance of each angle is their mean.
+    # The vector part of a quaternion is half the angle; the variance of an angle is the mean of
+    # all.
     kappa = turning[:, 0, 0] if d == 2 else 3 / (2 * _spread(turning))
     return PoseGraph(
         n=n,
@@ -154,9 +155,9 @@ def simulated(sides: Sequence[int], noise: float, seed: int = 0) -> PoseGraph:
     """Poses at the points of a grid, random rotations, and noisy edges between neighbours.
 
     Args:
-        sides: how many points along each axis: two numbers for the plane, three for space.
+        sides: the number of points along each axis: two numbers for the plane, three for space.
         noise: standard deviation of the entries of rotations and of translations.
-        seed: of rotations and noise.
+        seed: seed of rotations and noise.
     """
     d, rng = len(sides), np.random.default_rng(seed)
     numbers = np.arange(np.prod(sides)).reshape(sides)

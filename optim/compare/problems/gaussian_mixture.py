@@ -38,7 +38,7 @@ def _features() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _expectation_maximization(rows: np.ndarray, parts: np.ndarray, sweeps: int = 5000) -> Mixture:
-    """Update the shares of each row in the components, and these by the shares, in turn."""
+    """Update the shares of the rows in the components, and then the components, in turn."""
     shares, d = np.eye(COMPONENTS)[parts], rows.shape[1]
     for _ in range(sweeps):
         totals = shares.sum(0)
@@ -63,8 +63,8 @@ def _expectation_maximization(rows: np.ndarray, parts: np.ndarray, sweeps: int =
 
 
 def _loss(x: Mixture, rows: Tensor) -> Tensor:
-    # The density of (row, 1) under N(0, moments), times a constant. No host synchronisation;
-    # outside the cone the result is a NaN.
+    # The density of (row, 1) under N(0, moments), times a constant. There is no host
+    # synchronisation, and outside the cone the result is a NaN.
     d = rows.shape[-1]
     lifted = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=-1)
     chol, info = torch.linalg.cholesky_ex(x["moments"].unflatten(0, (COMPONENTS, d + 1)))
@@ -97,8 +97,8 @@ def gaussian_mixture(generator: torch.Generator) -> Instance:
 
     The rows are scikit-learn's 178 wines in three principal components. A Gaussian with mean `m`
     and covariance `c` is the definite matrix `[[c + mm', m], [m', 1]]` of second moments of
-    `(row, 1)`, in SPD(4) with the affine-invariant metric; three of them are stacked. The corner is
-    free, and 1 at the optimum. The weights lie on the simplex.
+    `(row, 1)`, in SPD(4) with the affine-invariant metric; three such matrices are stacked. The
+    corner is free, and is 1 at the optimum. The weights lie on the simplex.
 
     The problem is not convex: all methods begin with equal weights, the covariance of all rows, and
     the means of ten wines of each cultivar. The optimum is the limit of expectation and

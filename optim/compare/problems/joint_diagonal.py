@@ -67,9 +67,9 @@ def _data() -> tuple[Tensor, Tensor]:
 def joint_diagonal(generator: torch.Generator) -> Instance:
     r"""Minimize `1/12 sum_k ||off(x' a_k x)||^2` over the rotations `x` of shape (8, 8).
 
-    `a_k = q diag(d_k) q'` plus symmetric noise: matrices of cumulants or covariances of mixed
-    signals look so, and `x` is then the mixing of their independent components. With noise no
-    rotation makes all of them diagonal. The optimum is the limit of Jacobi's sweeps in NumPy,
+    `a_k = q diag(d_k) q'` plus symmetric noise. Cumulants and covariances of mixed signals have
+    this form, and `x` is then the mixing of their independent components. Because of the noise no
+    rotation makes all matrices diagonal. The optimum is the limit of Jacobi's sweeps in NumPy,
     which converge quadratically. The order of the columns and their signs are free.
 
     Source: Cardoso & Souloumiac, Blind beamforming for non-Gaussian signals, IEE Proc. F 140, 1993.

@@ -17,9 +17,9 @@ __all__ = ["max_cut"]
 
 
 def _mixing(adjacency: np.ndarray, rank: int) -> np.ndarray:
-    """Minimize over one row at a time, which has a closed form, until nothing moves.
+    """Minimize over one row at a time, in closed form, until nothing moves.
 
-    At the limit each row is minus the unit vector of its neighbours' sum.
+    At the limit each row is minus the normalized sum of its neighbours.
 
     Source: Wang, Chang & Kolter, The mixing method: coordinate descent for low-rank semidefinite
     programming, arXiv:1706.00476, 2017.
@@ -38,7 +38,7 @@ def _mixing(adjacency: np.ndarray, rank: int) -> np.ndarray:
 
 
 def _loss(x: Tensor, adjacency: Tensor) -> Tensor:
-    # Twice the number of edges normalizes: -1 would be a cut of all edges.
+    # The divisor is twice the number of edges, so -1 would be a cut of all edges.
     return (x * (adjacency @ x)).sum() / adjacency.sum()
 
 

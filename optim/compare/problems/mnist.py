@@ -21,7 +21,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-# MD5 of the compressed files, the same that torchvision checks.
+# MD5 of the compressed files, the same as in torchvision.
 CHECKSUMS = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -29,7 +29,7 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 
-SPLIT = 8000  # of the 10,000 of t10k, where the 60,000 are absent
+SPLIT = 8000  # training images among the 10,000 of t10k, if the 60,000 are absent
 UNSIGNED_BYTE = 8
 
 
@@ -37,16 +37,18 @@ def read_idx(path: Path) -> Tensor:
     """The array of an IDX file of bytes, compressed or not, as uint8.
 
     Raises:
-        ValueError: if the file is cut short or something else.
+        ValueError: if the file is cut short, or is not an IDX file of bytes.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
             data = file.read()
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path} is no gzip file, or cut short; fetch it again") from error
+            raise ValueError(
+                f"{path} is not a gzip file, or is cut short; fetch it again"
+            ) from error
     # Two zeros, the type of an entry, the number of dimensions; then the dimensions, big-endian.
     if len(data) < 4 or data[:3] != bytes((0, 0, UNSIGNED_BYTE)):
-        raise ValueError(f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}")
+        raise ValueError(f"{path} is not an IDX file of bytes: it begins with {data[:4].hex()}")
     start = 4 + 4 * data[3]
     shape = struct.unpack(f">{data[3]}I", data[4:start]) if len(data) >= start else (-1,)
     body = data[start:]
@@ -56,7 +58,7 @@ def read_idx(path: Path) -> Tensor:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file in the folder, or where torchvision puts it below."""
+    """The file in the folder, or in the subfolder that torchvision uses."""
     places = (folder, folder / "MNIST" / "raw")
     candidates = [place / (name + suffix) for place in places for suffix in ("", ".gz")]
     return next((path for path in candidates if path.is_file()), None)
@@ -65,8 +67,8 @@ def _find(folder: Path, name: str) -> Path | None:
 def read_mnist(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
     """Training and test images `(m, 28, 28)` with labels, and the name of the split.
 
-    Where the 60,000 training images are absent the 10,000 test images are divided: the first
-    8,000 are for training, the last 2,000 for testing.
+    If the 60,000 training images are absent, the 10,000 test images are divided: the first 8,000
+    are for training, and the last 2,000 for testing.
 
     Raises:
         ValueError: if there is no such folder, or no such files in it.
@@ -100,7 +102,7 @@ def read_mnist(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tenso
 
 
 def download(folder: Path, mirrors: tuple[str, ...] = MIRRORS) -> None:
-    """Fetch what the folder lacks, check it, and put it there, each file whole or not at all.
+    """Fetch the missing files of the folder and check them; a file is written only if it is whole.
 
     Raises:
         ValueError: if no mirror gives a file with the right checksum.

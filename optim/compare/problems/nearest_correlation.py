@@ -1,4 +1,4 @@
-"""The correlation matrix nearest to one that gaps in the data made indefinite."""
+"""The correlation matrix nearest to an indefinite one, computed from data with gaps."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def _data() -> tuple[Tensor, Tensor]:
 def nearest_correlation(generator: torch.Generator) -> Instance:
     r"""Minimize `||y y' - a||^2 / 4` over factors `y` with unit rows.
 
-    `a` holds the correlations of the 13 features of scikit-learn's wines, seven in ten of whose
-    entries are missing, each computed from the pairs that are there: it is symmetric with a unit
-    diagonal and not positive semidefinite. The set of correlation matrices is convex, so that the
-    nearest one is unique; Higham's alternating projections find it. The factor has as many columns
-    as its rank.
+    `a` holds the correlations of the 13 features of scikit-learn's wines. Seven in ten of the
+    entries are missing, and each correlation comes from the pairs that exist. So `a` is symmetric
+    with a unit diagonal, and not positive semidefinite. The set of correlation matrices is convex,
+    so the nearest one is unique; Higham's alternating projections find it. The number of columns of
+    the factor is its rank.
 
     Source: Higham, Computing the nearest correlation matrix: a problem from finance, IMA J. Numer.
     Anal. 22, 2002, algorithm 3.3.

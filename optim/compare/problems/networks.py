@@ -18,9 +18,9 @@ class SequenceModel(nn.Module):
     """A recurrence over time-major input, and a linear layer on its states or on the last one.
 
     Args:
-        rnn: with the interface of `nn.RNN`.
+        rnn: a module with the interface of `nn.RNN`.
         hidden: size of its state.
-        outputs: numbers to give.
+        outputs: the number of outputs.
         every: whether to answer in every step.
     """
 
@@ -43,15 +43,15 @@ def gradients_through_time(
 ) -> Tensor:
     """`||dL/ds_t||` for `t = 0, ..., T`, with `s_t` the whole state after `t` steps.
 
-    `L` is the loss of the answer in the last step alone, also of a network that answers in every
-    step: what comes back to `s_t` has gone through `T - t` steps of the recurrence. The state of
-    an LSTM is `(h, c)`, and the gradient comes back through both.
+    `L` is the loss of the answer in only the last step, even for a network that answers in every
+    step, so the gradient at `s_t` has gone through `T - t` steps of the recurrence. The state of an
+    LSTM is `(h, c)`, and the gradient goes through both.
 
     Args:
-        model: where to differentiate; it is left as it was.
-        loss: of answers and targets.
+        model: the model; it is left as it was.
+        loss: a function of answers and targets.
         x: inputs `(T, batch, inputs)`.
-        target: as `loss` takes it.
+        target: the target of `loss`.
 
     Returns:
         `(T + 1,)`, float64.
@@ -60,13 +60,13 @@ def gradients_through_time(
     zero = x.new_zeros(1, x.shape[1], model.head.in_features)
     state = tuple(zero.clone().requires_grad_() for _ in range(2 if pair else 1))
     states = [state]
-    # Without a graph of the kernels, which would be evaluated once a step.
+    # Without a graph of the kernels, because each step would evaluate them again.
     with _frozen(model), parametrize.cached():
         for x_t in x.split(1):
             _, after = model.rnn(x_t, state if pair else state[0])
             state = after if pair else (after,)
             states.append(state)
-        # What the network gives out is its state, so the answer reads the same tensor.
+        # The output of the network is its state, so the answer reads the same tensor.
         answer = model.head(state[0] if model.every else state[0][0])
         flat = [part for parts in states for part in parts]
         value = loss(answer, target[-1:] if model.every else target)

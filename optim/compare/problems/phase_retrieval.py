@@ -38,7 +38,7 @@ def phase_retrieval(generator: torch.Generator, n: int = 16, ratio: int = 10) ->
     2018.
 
     Args:
-        generator: of the initial vector.
+        generator: the generator of the initial vector.
         n: length of the vector.
         ratio: measurements for each entry.
 

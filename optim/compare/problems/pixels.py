@@ -33,13 +33,13 @@ ENTROPY = 2.302585  # ln 10
 
 @dataclass(frozen=True)
 class Pixels:
-    """The class of an image whose pixels come one a step, row by row or in a fixed random order.
+    """The class of an image, read one pixel a step, row by row or in a fixed random order.
 
     Args:
         data: folder with the IDX files of MNIST; None for the 1797 digits of scikit-learn, 8 x 8,
             a quarter of which, stratified, are for testing.
-        permuted: whether the order of the pixels is the random one, the same for all images.
-        pool: side of the squares that are averaged first; 2 makes 14 x 14 of 28 x 28.
+        permuted: whether the order of the pixels is random; it is the same for all images.
+        pool: side of the squares that are averaged first; 2 turns 28 x 28 into 14 x 14 pixels.
 
     Raises:
         ValueError: if the folder lacks the data, or `pool` does not divide the side of the images.
@@ -64,7 +64,7 @@ class Pixels:
     baseline: ClassVar[float] = ENTROPY
 
     def __post_init__(self) -> None:
-        """Read the data: what cannot be read is refused here."""
+        """Read the data, so that errors are raised here."""
         _sequences(self)
 
     @property
@@ -75,10 +75,10 @@ class Pixels:
         return f"{split}, {order}, {len(x)} steps"
 
     def epoch(self, size: int) -> int:
-        """Steps of an epoch: whole batches, the rest is left out of it.
+        """Steps of an epoch; the images beyond the last whole batch are left out.
 
         Raises:
-            ValueError: if there are not as many images as a batch has.
+            ValueError: if a batch has more images than there are.
         """
         (_, y), _, _ = _sequences(self)
         if size > len(y):
@@ -102,7 +102,7 @@ class Pixels:
         return cross_entropy(answer, target)
 
     def accuracy(self, answer: Tensor, target: Tensor) -> Tensor:
-        """The share of images whose class is right."""
+        """The share of images with the right class."""
         return (answer.argmax(-1) == target).float().mean()
 
 
@@ -177,13 +177,13 @@ def pixels(
     batch: int = 64,
     init: str = "cayley",
 ) -> Instance:
-    """Digits whose pixels come one a step.
+    """Digits, read one pixel a step.
 
-    Without `data` they are the 1797 of scikit-learn, 8 x 8. A folder that has the 10,000 test
-    images of MNIST alone is divided: 8,000 for training and 2,000 for testing.
+    Without `data` they are the 1797 digits of scikit-learn, 8 x 8. If a folder has only the 10,000
+    test images of MNIST, they are divided: 8,000 for training and 2,000 for testing.
 
     Raises:
-        ValueError: for `download` without `data`, data that are not there, or less than one epoch.
+        ValueError: for `download` without `data`, missing data, or less than one epoch.
 
     Example:
         >>> pixels.probe.title

@@ -1,4 +1,4 @@
-"""Pose graphs: the rotations of poses from relative measurements, as in mapping by robots."""
+"""Pose graphs: the rotations of poses from relative measurements, as robots use for mapping."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 class _Linear(torch.autograd.Function):
-    """A linear function of NumPy's arrays, in float64 on the CPU, and its adjoint."""
+    """A linear function of NumPy arrays, in float64 on the CPU, and its adjoint."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, function: Function, adjoint: Function) -> Tensor:
-        """The value, in the precision and place of `x`."""
+        """The value, in the dtype and on the device of `x`."""
         ctx.function, ctx.adjoint = function, adjoint
         return torch.from_numpy(function(x.detach().double().cpu().numpy())).to(x)
 
@@ -54,7 +54,7 @@ def _loss(form: Form, x: Tensor) -> Tensor:
 
 @cache
 def _data(file: str) -> tuple[Form, Tensor, Tensor, bool]:
-    """The cost, its chordal and its least rotations, and whether these are certified."""
+    """The cost, its chordal and its optimal rotations, and whether the latter are certified."""
     graph = read_g2o(Path(file).expanduser()) if file else simulated(SIDES, NOISE)
     form = form_of(graph)
     best = minimum(form, graph.d)
@@ -72,23 +72,23 @@ def pose_graph(generator: torch.Generator, file: str = "") -> Instance:
     r"""Minimize `sum_ij kappa ||R_j - R_i r_ij||^2 + tau ||t_j - t_i - R_i s_ij||^2` over poses.
 
     The pose of a robot at place i is the rotation `R_i` and the position `t_i`; `r_ij` and `s_ij`
-    are the pose j as seen from i, measured with noise. Positions are eliminated, as the best ones
-    solve a sparse linear system, so that the point is the stack of rotations, of shape (n, d, d).
-    All methods begin near the chordal relaxation, with seeded noise.
+    are noisy measurements of pose j relative to pose i. The best positions for given rotations
+    solve a sparse linear system, so positions are eliminated, and the point is the stack of
+    rotations, of shape (n, d, d). All methods begin near the chordal relaxation, with seeded noise.
 
     By default the graph is simulated: 36 poses on a grid in space. The optimum is a stationary
-    point that Newton's method finds. It is taken as known only if its slack is positive
-    semidefinite, which proves that it is the global minimum.
+    point that Newton's method finds. It is stated only if its slack is positive semidefinite, which
+    proves that it is the global minimum.
 
     Source: Rosen, Carlone, Bandeira & Leonard, SE-Sync: a certifiably correct algorithm for
     synchronization over the special Euclidean group, Int. J. Robot. Res. 38, 2019.
 
     Args:
-        generator: of the noise.
+        generator: the generator of the noise.
         file: a graph in g2o format, in the plane or in space; a simulated one if empty.
 
     Raises:
-        ValueError: for a file that is no pose graph, or one that falls apart.
+        ValueError: for a file that is not a pose graph, or a graph that is not connected.
 
     Example:
         >>> pose_graph.probe.initial.shape

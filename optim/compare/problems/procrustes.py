@@ -1,4 +1,4 @@
-"""Orthogonal Procrustes: the rotation that best carries one cloud of points to another."""
+"""Orthogonal Procrustes: the best rotation of one cloud of points to another."""
 
 from __future__ import annotations
 

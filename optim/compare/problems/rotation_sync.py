@@ -36,11 +36,11 @@ def _cost(n: int, tails: np.ndarray, heads: np.ndarray, ratios: np.ndarray) -> n
 
 @cache
 def _data(n: int) -> tuple[Tensor, ...]:
-    """Both ends of each edge, the measured ratios there, and the solution."""
+    """Both ends of each edge, the measured ratios, and the solution."""
     rng = np.random.default_rng(0)
     truth = SpecialOrthogonal().project(torch.from_numpy(rng.standard_normal((n, 3, 3)))).numpy()
     tails, heads = np.triu_indices(n, 1)
-    # A circle through all, so that the graph is connected, and some of the other edges.
+    # A cycle through all, so that the graph is connected, and some of the other edges.
     kept = (heads - tails == 1) | (heads - tails == n - 1) | (rng.random(len(tails)) < DENSITY)
     tails, heads = tails[kept], heads[kept]
     ratios = truth[tails] @ truth[heads].swapaxes(1, 2)
@@ -60,8 +60,8 @@ def rotation_sync(generator: torch.Generator, n: int = 25) -> Instance:
     r"""Minimize `1/(2 m) sum_ij ||x_i - r_ij x_j||^2` over the rotations `x` of shape (n, 3, 3).
 
     `r_ij` are measured ratios `x_i x_j'` with noise, on the m edges of a random graph. A common
-    factor on the right of all rotations changes nothing. The minimum is that of power iteration
-    from the spectral relaxation. It is global, as the slack of its Lagrange dual is positive
+    factor on the right of all rotations changes nothing. Power iteration from the spectral
+    relaxation finds the minimum. It is global, because the slack of its Lagrange dual is positive
     semidefinite. The initial rotations are random.
 
     Source: Boumal, Singer, Absil & Blondel, Cramer-Rao bounds for synchronization of rotations,
@@ -69,8 +69,8 @@ def rotation_sync(generator: torch.Generator, n: int = 25) -> Instance:
     2019, for the certificate.
 
     Args:
-        generator: of the initial rotations.
-        n: how many rotations.
+        generator: the generator of the initial rotations.
+        n: the number of rotations.
 
     Example:
         >>> rotation_sync.probe.initial.shape

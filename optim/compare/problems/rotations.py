@@ -17,13 +17,13 @@ def nearest_rotations(blocks: np.ndarray) -> np.ndarray:
 def aligned(cost: np.ndarray, d: int, sweeps: int = 20000) -> np.ndarray:
     """Minimize `tr(x' cost x)` over the rotations `x`, stacked, by the power method.
 
-    It begins at the rotations nearest to the least eigenvectors of the cost, and goes on with
-    `x <- nearest((c - cost) x)` until nothing moves, block by block with its own shift `c`.
+    It begins at the rotations nearest to the least eigenvectors of the cost, and iterates
+    `x <- nearest((c - cost) x)`, with a shift `c` for each block, until nothing moves.
 
     Args:
         cost: positive semidefinite, `(n d, n d)`.
         d: 2 or 3.
-        sweeps: at most so many.
+        sweeps: the largest number of sweeps.
 
     Returns:
         The rotations, `(n, d, d)`.
@@ -36,7 +36,8 @@ def aligned(cost: np.ndarray, d: int, sweeps: int = 20000) -> np.ndarray:
     if np.linalg.det(x).sum() < 0:
         x[..., -1] *= -1
     x = nearest_rotations(x)
-    # Diagonally dominant, so that the linear bound of the cost holds and no sweep increases it.
+    # The shift makes it diagonally dominant, so the linear bound holds and no sweep raises the
+    # cost.
     shift = np.abs(cost).sum(1).reshape(-1, d).max(1)[:, None, None]
     for _ in range(sweeps):
         before = x

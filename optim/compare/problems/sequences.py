@@ -1,4 +1,4 @@
-"""What a task for recurrent networks is: batches of sequences, a loss, and what no memory gives."""
+"""Tasks for recurrent networks: batches of sequences, a loss, and the loss without memory."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from torchmanifold.weights import unconstrain
 __all__ = ["RECORDS", "SHARED", "SequenceTask", "grids", "kernel", "seeded", "sequence_instance"]
 
 PROBE = 32  # sequences whose gradient is followed through time
-POINTS = 100  # of it that are recorded
+POINTS = 100  # recorded points of this gradient
 CHUNK = 512  # sequences that are evaluated at a time
-SOLVED = 0.1  # of the loss without memory
+SOLVED = 0.1  # a task counts as solved at this fraction of the loss without memory
 RECORDS = 50
 
-# Rates for what the rate of a preset is not for: networks without a constraint, and steps of
-# another scale.
+# Rates of methods for which the rate of a preset is wrong: networks without a constraint, and steps
+# of another scale.
 _RATES = {"rnn": 1e-3, "lstm": 3e-3, "modrelu": 1e-4, "geotorch-tanh": 1e-3, "riemannian-sgd": 0.01}
 
-# What the problems of recurrent networks have in common.
+# The common arguments of the problems of recurrent networks.
 SHARED: Mapping[str, Any] = {
     "optional": True,
     "dtypes": ("float32",),
@@ -51,7 +51,7 @@ def kernel() -> dict[str, SpecialOrthogonal]:
 
 
 def grids(lr: float) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Learning rates: of orthogonal networks but for their kernel, and what others are used to.
+    """Learning rates: of orthogonal networks, except their kernel, and the usual ones of others.
 
     Example:
         >>> grids(2e-4)["*"]["lr"], grids(2e-4)["lstm"]["lr"]
@@ -64,9 +64,9 @@ def grids(lr: float) -> dict[str, dict[str, tuple[float, ...]]]:
 
 
 class SequenceTask(Protocol):
-    """What training needs from a task. Its batches are functions of the seed and of the step.
+    """The interface of a task to training. Batches are functions of the seed and of the step.
 
-    A run that was interrupted therefore goes on with the batches that it would have seen.
+    An interrupted run therefore continues with the same batches.
     """
 
     @property
@@ -83,11 +83,11 @@ class SequenceTask(Protocol):
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network gives."""
+        """The number of outputs of the network."""
 
     @property
     def every(self) -> bool:
-        """Whether the network answers in every step, or at the end alone."""
+        """Whether the network answers in every step, or only at the end."""
 
     @property
     def baseline(self) -> float:
@@ -116,7 +116,7 @@ def seeded(*numbers: int) -> torch.Generator:
     """
     mixed = 0
     for number in numbers:
-        # The step of splitmix64: neighbours give seeds that have nothing in common.
+        # The step of splitmix64, which turns neighbouring numbers into unrelated seeds.
         mixed = (mixed + number + 0x9E3779B97F4A7C15) % 2**64
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
@@ -137,14 +137,14 @@ def sequence_instance(
     """A task as the instance of a problem: loss, accuracy and residual are those of held-out data.
 
     Args:
-        task: which.
-        seed: of the batches; torch's global generator draws the network.
+        task: the task.
+        seed: seed of the batches; torch's global generator draws the network.
         hidden: size of the state.
         batch: sequences of a step.
         init: initial value of the kernel, see `torchmanifold.nn.init`.
-        input_std: standard deviation of the first input weights, as `OrthogonalRNN` takes it.
-        steps: how many.
-        record: steps from one record to the next.
+        input_std: standard deviation of the initial input weights, as for `OrthogonalRNN`.
+        steps: the number of steps.
+        record: the number of steps between two records.
 
     Raises:
         ValueError: for a size below 1.
@@ -196,7 +196,7 @@ def sequence_instance(
 
 
 def _panels(baseline: float) -> tuple[Panel, ...]:
-    """Networks spend their time on a plateau, which a logarithm of the steps would shrink."""
+    """The panels, with linear axes: a log axis would shrink the plateaus of networks."""
     step, levels = "training step", ((baseline, "without memory"), (SOLVED * baseline, "a tenth"))
     gradient = r"$\|\partial L / \partial s_t\|$ at first"
     return (

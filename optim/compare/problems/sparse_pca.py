@@ -26,10 +26,10 @@ def _cost(x: np.ndarray, correlation: np.ndarray) -> float:
 
 
 def _majorized(x: np.ndarray, correlation: np.ndarray, sweeps: int) -> np.ndarray:
-    """Minimize the linear bound of the cost at `x` again and again, by a polar decomposition.
+    """Minimize the linear bound of the cost at `x` repeatedly, by a polar decomposition.
 
-    Minus the variance is concave, and so is the penalty less `PENALTY x^2 / (2 WIDTH)`, which is
-    constant on Stiefel. So the cost lies below its linear bound and falls in every sweep.
+    Minus the variance is concave, and so is the penalty minus `PENALTY x^2 / (2 WIDTH)`, whose sum
+    is constant on Stiefel. So the cost lies below its linear bound and falls in every sweep.
     """
     for _ in range(sweeps):
         slope = PENALTY * (x / np.sqrt(x**2 + WIDTH**2) - x / WIDTH) - correlation @ x
@@ -67,8 +67,8 @@ def sparse_pca(generator: torch.Generator) -> Instance:
     r"""Minimize `-tr(x'cx) / 2 + 0.3 sum_ij h(x_ij)` over the orthonormal `x` of shape (13, 3).
 
     `c` holds the correlations of the 13 features of scikit-learn's wines, and `h(t) = (t^2 +
-    0.01)^(1/2) - 0.1` is a smooth absolute value, which tells the vectors of a basis from others of
-    the same span. The problem is not convex: the optimum is the best limit of a majorization from
+    0.01)^(1/2) - 0.1` is a smooth absolute value, so the cost depends on the basis and not only on
+    its span. The problem is not convex: the optimum is the best limit of a majorization from
     ten random points, all of which end with the same cost.
 
     Source: Journee, Nesterov, Richtarik & Sepulchre, Generalized power method for sparse principal

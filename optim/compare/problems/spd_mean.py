@@ -20,7 +20,7 @@ FLOOR = 0.02
 
 
 def _descriptors() -> np.ndarray:
-    """One covariance a class, of the pixels in the 12 leading components of all digits.
+    """One covariance for each class, of the pixels in the 12 leading components of all digits.
 
     The components are scaled to unit average variance, and 0.02 I is added. Shape (10, 12, 12).
     """
@@ -52,9 +52,9 @@ def _fixed_point(covariances: np.ndarray, sweeps: int = 100) -> np.ndarray:
 
 
 def _loss(x: Tensor, covariances: Tensor) -> Tensor:
-    # dist(x, C)^2 = ||log(L^-1 C L^-T)||^2 with x = L L'. No host synchronisation; outside the
-    # cone the result is a NaN. The derivatives of spd_log are finite at equal eigenvalues too,
-    # which all are where x is one of the covariances.
+    # dist(x, C)^2 = ||log(L^-1 C L^-T)||^2 with x = L L'. There is no host synchronisation, and
+    # outside the cone the result is a NaN. If x is one of the covariances, all eigenvalues are
+    # equal, and the derivatives of spd_log are finite there too.
     chol, info = torch.linalg.cholesky_ex(x)
     half = torch.linalg.solve_triangular(chol, covariances, upper=False)
     whitened = torch.linalg.solve_triangular(chol, half.mT, upper=False)

@@ -19,7 +19,7 @@ def _loss(x: Tensor) -> Tensor:
 
 
 def _icosahedron() -> Tensor:
-    """Its twelve vertices: `(0, 1, g)` with all signs and turned around, g the golden ratio."""
+    """Its twelve vertices: `(0, 1, g)` with all signs, in cyclic order; g is the golden ratio."""
     golden = (1 + 5**0.5) / 2
     corners = [(0.0, a, b * golden) for a in (-1, 1) for b in (-1, 1)]
     turned = [(x[i:] + x[:i]) for x in corners for i in range(3)]
@@ -35,7 +35,7 @@ def _icosahedron() -> Tensor:
 def thomson(generator: torch.Generator) -> Instance:
     r"""Minimize the mean of `1 / ||x_i - x_j||` over all pairs of 12 points of the sphere.
 
-    The least energy is that of the icosahedron's vertices, 49.165253 in all, which is proved to be
+    The vertices of the icosahedron have the least energy, 49.165253 in all, which is proved to be
     the global minimum. The initial points are random.
 
     Source: Thomson, Philosophical Magazine 7, 1904; Andreev, An extremal property of the

@@ -1,4 +1,4 @@
-"""A binary tree in the hyperbolic plane, with as little stress as possible."""
+"""A binary tree in the hyperbolic plane, with the least stress."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _layout(tree: networkx.Graph) -> np.ndarray:
     depths = networkx.single_source_shortest_path_length(tree, 0)
     places = np.zeros((len(tree), 2))
     for node, depth in depths.items():
-        first = 2**depth - 1  # of its depth; nodes are numbered from the root on
+        first = 2**depth - 1  # the first node of this depth; nodes are numbered from the root
         angle = 2 * np.pi * (node - first + 0.5) / 2**depth
         places[node] = np.sinh(depth) * np.array([np.cos(angle), np.sin(angle)])
     return places
 
 
 def _least_stress(places: np.ndarray, distances: np.ndarray, sweeps: int = 1000) -> np.ndarray:
-    """Gauss and Newton's steps of the last two coordinates; the first is `(1 + |s|^2)^(1/2)`."""
+    """Gauss-Newton steps of the last two coordinates `s`; the first is `(1 + |s|^2)^(1/2)`."""
     i, j = np.triu_indices(len(places), 1)
     rows = np.arange(len(i))
     for _ in range(sweeps):
@@ -42,7 +42,7 @@ def _least_stress(places: np.ndarray, distances: np.ndarray, sweeps: int = 1000)
         jacobian[rows, i] = ((first[j] / first[i])[:, None] * places[i] - places[j]) / sinh
         jacobian[rows, j] = ((first[i] / first[j])[:, None] * places[j] - places[i]) / sinh
         error = np.arccosh(cosh) - distances[i, j]
-        # The shortest step: isometries of the plane leave three directions open.
+        # The shortest step, because isometries of the plane leave three directions undetermined.
         step = np.linalg.lstsq(jacobian.reshape(len(i), -1), -error, rcond=1e-9)[0]
         places = places + step.reshape(places.shape)
         if np.abs(step).max() < 1e-14:
@@ -72,7 +72,7 @@ def _data() -> tuple[Tensor, Tensor, Tensor]:
 @problem(
     Lorentz(),
     title="A binary tree in the hyperbolic plane, 15 points",
-    optimum="Gauss and Newton's method in NumPy",
+    optimum="the Gauss-Newton method in NumPy",
     reference="tree-embedding",
 )
 def tree_embedding(generator: torch.Generator) -> Instance:

@@ -1,4 +1,4 @@
-"""What people look at: table, figures, page, progress."""
+"""Presentation of results: table, figures, page, progress."""
 
 from torchmanifold.optim.compare.report.catalog import catalog
 from torchmanifold.optim.compare.report.figures import draw, save

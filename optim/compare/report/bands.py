@@ -1,4 +1,4 @@
-"""What a line of a figure shows: the median over the seeds, the smallest and the largest."""
+"""The lines of a figure: the median over the seeds, the smallest and the largest value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchmanifold.optim.compare.instance import Panel
 
 __all__ = ["band", "label", "panels_of"]
 
-VANISHED = 1e-12  # profiles are drawn from here on a log axis
+VANISHED = 1e-12  # profiles on a log axis are drawn from this value up
 
 
 def panels_of(about: dict[str, Any]) -> list[Panel]:
@@ -30,10 +30,10 @@ def panels_of(about: dict[str, Any]) -> list[Panel]:
 def _drawn(rows: pd.DataFrame, panel: Panel) -> pd.Series:
     values = rows[panel.y]
     if panel.y == "gap":
-        # Below zero is as wrong as above: the point has left the manifold by that much.
+        # A value below zero is as wrong as one above: the point has left the manifold by that much.
         return values.abs().clip(lower=rows["floor"])
     if panel.y == "residual":
-        # Zero has no place on a log axis: it is drawn at a hundredth of eps.
+        # A log axis has no zero, so zero is drawn at a hundredth of eps.
         return values.clip(lower=np.finfo(rows["dtype"].iloc[0]).eps / 100)
     if panel.x == "place" and panel.log:
         return values.where(values > 0).clip(lower=VANISHED)
@@ -50,8 +50,8 @@ def band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Columns `x`, `median`, `min` and `max` at each recorded iteration of one method.
 
     Args:
-        rows: of one method on one problem, over all seeds.
-        panel: what is drawn against what.
+        rows: rows of one method on one problem, over all seeds.
+        panel: the quantities of both axes.
     """
     if panel.y not in rows:
         return pd.DataFrame(columns=["median", "min", "max", "x"])
@@ -64,13 +64,13 @@ def band(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     found["x"] = by[panel.x].median()
     found = found.dropna()
     if panel.log_x:
-        # The initial value has no place on a log axis, nor has the tick of the clock there.
+        # A log axis has no place for the initial step, nor for the first tick of the clock.
         found = found[(found["x"] > 0) & (found.index > 0)]
     return found
 
 
 def label(method: str, config: str, lost: int = 0, seeds: int = 0) -> str:
-    """A method in a legend, with what was chosen for it.
+    """A method in a legend, with its chosen hyperparameters.
 
     Example:
         >>> label("qr-sgd", "lr=0.3")

@@ -1,4 +1,4 @@
-"""What `torchmanifold list` prints: problems, methods, and manifolds by their tables."""
+"""The output of `torchmanifold list`: problems, methods, and the tables of manifolds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["catalog"]
 
 
 def _kinds() -> Iterator[type[Manifold]]:
-    """The manifolds that keep tables of their own; combinators take those of what they wrap."""
+    """The manifolds with tables of their own; combinators use those of their inner manifolds."""
     for name in manifolds.__all__:
         kind = getattr(manifolds, name)
         is_kind = isinstance(kind, type) and issubclass(kind, Manifold)

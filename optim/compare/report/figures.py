@@ -1,4 +1,4 @@
-"""Figures for papers, from rows and what the problems have declared: medians and bands."""
+"""Figures for papers, from rows and the panels of the problems: medians and bands."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from torchmanifold.optim.compare.report.style import STYLE, facets, styles
 
 __all__ = ["draw", "figure_of", "save"]
 
-ACROSS = 4  # panels in a row; of more, the legend takes the place that they leave
+ACROSS = 4  # panels in a row; with more panels the legend takes the free place
 Styles = dict[str, dict[str, Any]]
 
 
 def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, Any]) -> None:
     found = band(rows, panel)
-    if found.empty:  # diverged before it was first seen: it stands in the legend alone
+    if found.empty:  # diverged before the first record: only in the legend
         return
-    # Many bands hide the lines: on plain axes they are drawn where they say most.
+    # Many bands would hide the lines, so on plain axes only the most useful ones are drawn.
     if (panel.log_x or panel.x == "iteration") and (found["min"] < found["max"]).any():
         ax.fill_between(
             found["x"], found["min"], found["max"], color=style["color"], alpha=0.15, lw=0
@@ -37,7 +37,7 @@ def _draw_method(ax: Axes, rows: pd.DataFrame, panel: Panel, style: dict[str, An
     every = 3 if panel.log_x else max(1, len(found) // 4)
     ax.plot(found["x"], found["median"], markevery=every, **style)
     if rows["diverged"].any():
-        # Where a diverged method was last seen.
+        # The last record of a diverged method.
         end = found.iloc[-1]
         ax.plot(end["x"], end["median"], marker="x", color=style["color"], ms=7, mew=2)
 
@@ -58,7 +58,7 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
         ax.set_ylim(min(low, eps / 10), max(high, eps * 100))
         _mark(ax, eps, f"eps of {dtype}", below=True)
     if panel.x == "place" and panel.log:
-        # A norm that stays is to look like one: never less than two decades.
+        # A constant norm should look constant, so an axis has at least two decades.
         low, high = ax.get_ylim()
         ax.set_ylim(min(low, high / 100), high)
     if panel.y == "gap" and panel.log:
@@ -68,7 +68,7 @@ def _references(ax: Axes, rows: pd.DataFrame, panel: Panel) -> None:
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """On a log axis of less than two decades the ticks read 0.6, not 6 x 10^-1."""
+    """Write the ticks of a log axis of less than two decades as 0.6, not as 6 x 10^-1."""
     low, high = axis.get_view_interval()
     if axis.get_scale() == "log" and high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -77,7 +77,7 @@ def _plain_numbers(axis: Axis) -> None:
 
 
 def _legend(ax: Axes, rows: pd.DataFrame, looks: Styles, place: tuple[float, float]) -> None:
-    """Methods with the hyperparameters that were chosen, in no panel's way."""
+    """A legend of methods with their chosen hyperparameters, outside the panels."""
     handles = []
     for method, runs in rows.groupby("method", sort=False):
         seeds, lost = runs["seed"].nunique(), runs.loc[runs["diverged"], "seed"].nunique()
@@ -116,7 +116,7 @@ def _in_rows(
         order = pd.Categorical(mine["method"], group)
         ordered = mine.assign(method=order).sort_values("method", kind="stable")
         _legend(line[-1], ordered, looks, (1.02, 0.5))
-    # Only now: the rows share their axes, and setting limits ends their growth.
+    # Last, because the rows share their axes and a set limit no longer grows.
     for line in axes:
         for ax, panel in zip(line, panels, strict=True):
             _finish(ax, rows, panel)
@@ -128,7 +128,7 @@ def _in_rows(
 def _in_two_rows(
     rows: pd.DataFrame, panels: list[Panel], methods: list[str], looks: Styles
 ) -> Figure:
-    """Panels in two rows, and the legend in the place that they leave."""
+    """Panels in two rows, and the legend in the free place."""
     across = -(-(len(panels) + 1) // 2)
     figure = Figure(figsize=(3.1 * across, 5.4), layout="constrained")
     *axes, rest = figure.subplots(2, across).flat[: len(panels) + 1]
@@ -151,10 +151,11 @@ def figure_of(
     """The figure of one problem in one precision.
 
     Args:
-        rows: at the chosen hyperparameters of each method.
-        panels: what to draw.
+        rows: rows at the chosen hyperparameters of each method.
+        panels: the panels.
         title: heading.
-        families: of the methods; where there are many, each has a row of panels.
+        families: the families of the methods; if there are many methods, each family has a row of
+            panels.
     """
     methods = list(dict.fromkeys(rows["method"]))
     groups = facets(methods, families)
@@ -174,7 +175,7 @@ def _short(svg: str) -> str:
 
     def rounded(match: re.Match[str]) -> str:
         path = re.sub(r"(\d+\.\d)\d+", r"\1", match[0].replace("\n", ""))
-        # After a move, and between straight lines, a line is what pairs of numbers mean.
+        # After a move or a line, a pair of numbers without a letter means a line.
         return path if re.search("[CQ]", path) else path.replace(" L ", " ")
 
     svg = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', rounded, svg)
@@ -185,8 +186,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure as SVG and PNG.
 
     Args:
-        figure: what to write.
-        path: of the SVG file; that of the PNG differs in its suffix.
+        figure: the figure.
+        path: the path of the SVG file; that of the PNG file has another suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
@@ -201,14 +202,14 @@ def draw(
 ) -> list[tuple[str, Path]]:
     """Draw one figure for each problem and dtype, as SVG and PNG.
 
-    Lines are medians over the seeds at the chosen hyperparameters, bands reach from the smallest
-    to the largest, a cross marks where a diverged method was last seen.
+    Lines are medians over the seeds at the chosen hyperparameters, and bands reach from the
+    smallest to the largest value. A cross marks the last record of a diverged method.
 
     Args:
-        frame: rows, as `Results.frame` gives them.
+        frame: rows, from `Results.frame`.
         chosen: the rows of the summary to draw.
-        settings: of the results folder.
-        folder: where the files go; made if need be.
+        settings: the settings of the results folder.
+        folder: the folder for the files, made if needed.
 
     Returns:
         A caption and the path of the SVG file, for each figure.

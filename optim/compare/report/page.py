@@ -1,4 +1,4 @@
-"""The report: one page without network, on which methods toggle, axes switch and tables sort."""
+"""The report: a page that needs no network, with toggles for methods, axes and sorted tables."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _plain(label: str) -> str:
 
 
 def _numbers(values: pd.Series) -> list[float | None]:
-    """Four digits, which no screen can tell from all: the page has many of them."""
+    """Numbers with four digits, which is enough for a screen and keeps the page small."""
     return [None if pd.isna(value) else float(f"{value:.{DIGITS}g}") for value in values]
 
 
 def _line(rows: pd.DataFrame, panel: Panel) -> dict[str, Any]:
-    """The median and the extremes over the seeds, and what each axis can show."""
+    """The median and the extremes over the seeds, against each possible axis."""
     found = band(rows, panel)
     line = {name: _numbers(found[name]) for name in ("median", "min", "max")}
     if panel.x == "place":
@@ -63,7 +63,7 @@ def _charts(frame: pd.DataFrame, settings: dict[str, Any]) -> list[dict[str, Any
     charts = []
     for (problem, dtype), rows in frame.groupby(["problem", "dtype"], sort=False):
         about = settings["problems"][problem]
-        # One chart a quantity: the reader chooses what it is drawn against.
+        # One chart for each quantity; the reader chooses the horizontal axis.
         wanted = {panel.y: panel for panel in reversed(panels_of(about)) if panel.y in rows}
         seeds = rows.groupby("method")["seed"].nunique()
         lost = rows[rows["diverged"]].groupby("method")["seed"].nunique()
@@ -84,7 +84,7 @@ def _charts(frame: pd.DataFrame, settings: dict[str, Any]) -> list[dict[str, Any
 
 
 def _looks(methods: list[str], families: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Colour and dash of each method; those of one family differ."""
+    """Colour and dash of each method; methods of one family differ."""
     return {
         method: {"color": look["color"], "dash": DASHES[look["linestyle"]]}
         for group in facets(methods, families)
@@ -100,9 +100,9 @@ def page(record: dict[str, Any], frame: pd.DataFrame, summary: pd.DataFrame) -> 
     """The report as HTML.
 
     Args:
-        record: what settings.json has.
-        frame: rows, as `Results.frame` gives them.
-        summary: as `summarize` gives it.
+        record: the content of settings.json.
+        frame: rows, from `Results.frame`.
+        summary: the summary, from `summarize`.
     """
     settings = record["settings"]
     chosen = summary[summary["chosen"]]
@@ -126,7 +126,7 @@ def page(record: dict[str, Any], frame: pd.DataFrame, summary: pd.DataFrame) -> 
         sections=list(sections(summary, settings["problems"])),
         left=LEFT,
         problems=list(dict.fromkeys(frame["problem"])),
-        # In a script, "</" would end it.
+        # "</" would end the script.
         data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
         plotly=plotly.offline.get_plotlyjs(),
         script=_own("page.js"),

@@ -18,18 +18,18 @@ UNIT = {"seconds": "seconds of steps", "evaluations": "evaluations", "iteration"
 
 
 def costs(frame: pd.DataFrame, chosen: pd.DataFrame, tol: float, against: str) -> pd.DataFrame:
-    """What each method spends on each problem until its gap is small; infinite if it never is.
+    """The cost of each method on each problem until its gap is small; infinite if it never is.
 
-    The gap counts relative to the one at first, so that problems of any scale stand side by side.
+    The gap is relative to the first gap, so problems of any scale can be compared.
 
     Args:
-        frame: rows, as `Results.frame` gives them.
+        frame: rows, from `Results.frame`.
         chosen: the rows of the summary whose hyperparameters count.
-        tol: the share of the first gap at which a problem is solved.
+        tol: the fraction of the first gap at which a problem counts as solved.
         against: "seconds", "evaluations" or "iteration".
 
     Returns:
-        One row a problem, precision and seed, one column a method.
+        One row for each problem, precision and seed, and one column for each method.
 
     Raises:
         ValueError: if no problem has a known optimum.
@@ -57,9 +57,9 @@ def profile_figure(table: pd.DataFrame, tol: float, against: str) -> Figure:
     """Two panels: within a factor of the best method, and within a budget.
 
     Args:
-        table: as `costs` gives it.
-        tol: the share of the first gap at which a problem counts as solved.
-        against: what is spent.
+        table: the costs, from `costs`.
+        tol: the fraction of the first gap at which a problem counts as solved.
+        against: the unit of the costs.
     """
     values = table.to_numpy()
     best = values.min(1, keepdims=True)

@@ -28,11 +28,11 @@ PARTS = 4
 def progress(console: Console | None, runs: Sequence[Run]) -> Iterator[Callable[[list[Row]], None]]:
     """A function to call with the rows of each run as it ends.
 
-    Elsewhere than on a terminal a line is printed for each quarter of a problem's runs.
+    If the output is not a terminal, a line is printed for each quarter of a problem's runs.
 
     Args:
-        console: where to; the standard output if None.
-        runs: all that are to end.
+        console: the output; the standard output if None.
+        runs: all runs.
     """
     console = console or Console(highlight=False)
     totals = Counter(run.key[0] for run in runs)

@@ -1,4 +1,4 @@
-"""How methods look: colours that the colour-blind can tell apart, dashes and markers."""
+"""The look of methods: colours that the colour-blind can distinguish, dashes and markers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLORS = (
 )  # fmt: skip
 DASHES = {"-": "solid", (0, (5, 1.5)): "dash", (0, (1, 1)): "dot"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-TOGETHER = 10  # more methods than this are drawn one family a row
+TOGETHER = 10  # more methods than this are drawn with one row for each family
 
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 
 
 def facets(methods: Iterable[str], families: dict[str, str]) -> list[list[str]]:
-    """The methods that are drawn together: all of them, or those of a family where there are many.
+    """Groups of methods that are drawn together: all methods, or families if there are many.
 
     Example:
         >>> facets(["a", "b"], {})
@@ -48,7 +48,7 @@ def facets(methods: Iterable[str], families: dict[str, str]) -> list[list[str]]:
 
 
 def styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, dash and marker for each method; each of them alone already tells most apart.
+    """Colour, dash and marker for each method; each of the three alone distinguishes most methods.
 
     Example:
         >>> styles(["a"])

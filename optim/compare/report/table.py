@@ -12,9 +12,9 @@ from rich.text import Text
 
 __all__ = ["LEFT", "SummaryTable", "sections", "table"]
 
-WIDTH = 140  # of a table that is printed
+WIDTH = 140  # the width of a printed table
 LEFT = ("method", "chosen", "note")
-# Columns of the summary that are no score of a problem.
+# Columns of the summary that are not scores of a problem.
 COMMON = {
     "problem", "dtype", "method", "config", "chosen", "seeds", "diverged", "value",
     "value_smallest", "value_largest", "loss", "gradient_norm", "residual_largest", "iterations",
@@ -24,10 +24,10 @@ WORDS = {"heldout_rmse": "RMSE", "accuracy": "acc."}
 
 
 class SummaryTable(Table):
-    """A table that `print` shows too."""
+    """A table that `print` can show."""
 
     def __str__(self) -> str:
-        """As text."""
+        """The table as text."""
         console = Console(width=WIDTH, highlight=False)
         with console.capture() as capture:
             console.print(self)
@@ -47,7 +47,7 @@ def _number(value: float) -> str:
 
 
 def _note(row: Any, scores: list[str]) -> str:
-    """Diverged runs and why, what contradicts the problem, and the problem's own scores."""
+    """Diverged runs with the reason, a contradiction to the problem, and the problem's scores."""
     notes = []
     if row.below:
         notes.append("loss below the stated optimum")
@@ -83,8 +83,8 @@ def sections(
     """Problem and precision with their lines, best first.
 
     Args:
-        summary: as `summarize` gives it.
-        problems: what the settings say of each problem.
+        summary: the summary, from `summarize`.
+        problems: the descriptions of the problems, from the settings.
     """
     exact = summary["problem"].map(lambda name: problems[name]["exact"])
     rows = summary.assign(exact=exact)[summary["chosen"]]
@@ -111,14 +111,14 @@ def table(summary: pd.DataFrame, problems: dict[str, Any]) -> SummaryTable:
     """The chosen hyperparameters of each method on each problem; fits a terminal of 100 columns.
 
     Args:
-        summary: as `summarize` gives it.
-        problems: what the settings say of each problem.
+        summary: the summary, from `summarize`.
+        problems: the descriptions of the problems, from the settings.
     """
     title = "Medians over the seeds at the chosen hyperparameters; the best come first"
     view = SummaryTable(title=title, title_style="bold", title_justify="left", box=None)
     found = list(sections(summary, problems))
     names = list(dict.fromkeys(name for _, lines in found for name in lines[0]))
-    if {"gap", "loss"} <= set(names):  # one column: problems of both kinds stand below each other
+    if {"gap", "loss"} <= set(names):  # one column for problems of both kinds
         names.remove("loss")
         names[names.index("gap")] = "gap or loss"
     names.sort(key=lambda name: name == "note")
