@@ -1,7 +1,7 @@
-"""The table that the tests of manifolds run over: a manifold and shapes of its points.
+"""The table for the tests of manifolds: a manifold and shapes of its points.
 
-Retractions, metrics and orders are not listed here: they come from the manifolds' own tables.
-What a manifold's tables leave out must raise; no test skips.
+Retractions, metrics and orders come from the manifolds' own tables. A method that these tables do
+not have must raise; no test skips.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ALL: tuple[Reads, ...] = ("manifold", "metric", "retraction")
 
 @dataclass(frozen=True)
 class Case:
-    """One manifold with shapes to try it on.
+    """One manifold with shapes for its tests.
 
     Args:
-        manifold: with its default metric and retraction.
-        shapes: of one point each; the tests add batch dimensions.
+        manifold: a manifold with its default metric and retraction.
+        shapes: shapes of one point each; the tests add batch dimensions.
         complex: whether it has a complex form.
     """
 
@@ -98,7 +98,7 @@ def variants(manifold: tm.Manifold) -> Iterator[tm.Manifold]:
 
 
 def entries(manifold: tm.Manifold, dtype: torch.dtype) -> torch.dtype:
-    """The dtype, or the complex one of its precision where points are always complex."""
+    """The dtype, or the complex dtype of its precision if points are always complex."""
     return dtype.to_complex() if manifold.numbers == "complex" else dtype
 
 
@@ -113,10 +113,10 @@ def every(cases: tuple[Case, ...] = CASES) -> list[tuple[tm.Manifold, tuple[int,
 
 
 def distinct() -> list[tuple[tm.Manifold, Any, tuple[Reads, ...]]]:
-    """All variants on the first of their shapes, and one on the others.
+    """All variants on the first of their shapes, and one variant on the others.
 
-    Each comes with the choices whose invariants are not yet tried: an invariant that reads the
-    manifold alone says the same of all its metrics and retractions.
+    Each variant comes with the choices whose invariants are not yet tried: an invariant that reads
+    only the manifold has the same result for all metrics and retractions.
     """
     rows: list[tuple[tm.Manifold, Any, tuple[Reads, ...]]] = []
     for case in CASES:

@@ -1,4 +1,4 @@
-"""What every test starts from: one thread, a fixed seed, no window."""
+"""The initial state of every test: one thread, a fixed seed, no window."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ import torch
 
 matplotlib.use("Agg")
 
-# One thread: the tests run side by side, and sums come out the same every time.
+# One thread, because the tests run side by side, and so that sums are always the same.
 torch.set_num_threads(1)
 
-# Derandomized: a run that fails here fails everywhere. The first call of a compiled
-# or batched function is slow, which is no fault of the property.
+# Derandomized, so that a run that fails here fails everywhere. There is no deadline, because the
+# first call of a compiled or batched function is slow.
 hypothesis.settings.register_profile("torchmanifold", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("torchmanifold")
 

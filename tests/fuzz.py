@@ -1,10 +1,10 @@
-"""Hostile trials: weights, gradients and layouts that strangers bring, over all manifolds.
+"""Hostile trials: unusual weights, gradients and layouts, over all manifolds.
 
     python tests/fuzz.py [--trials 8000] [--first 0] [--seed 0]
 
 A trial constrains a weight, assigns to it, moves it, rebases it and frees it again. Each of these
-may succeed or refuse with an error that helps; whatever else happens is a violation. The counts
-are printed, and a line for each violation that reproduces it; then the exit status is 1.
+may succeed or refuse with a helpful error; anything else is a violation. The program prints the
+counts, and for each violation a line that reproduces it; with a violation the exit status is 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ POSITIVE = (tm.Positive, tm.Multinomial, tm.DoublyStochastic)
 HALF = (torch.float16, torch.bfloat16)
 RATES = (1e-3, 0.1, 1.0, 1e3)
 
-# What a value is multiplied by, as a power of the largest or the smallest number of its dtype.
+# Factors of a value, as powers of the largest or the smallest number of its dtype.
 SIZES = {"tiny": -0.75, "small": -0.4, "large": 0.4, "huge": 0.75, "largest": 0.98}
 ENTRIES = {"nan": torch.nan, "inf": torch.inf, "-inf": -torch.inf}
 KINDS = (
@@ -73,7 +73,7 @@ def demand(holds: object, what: str) -> None:
 
 @dataclass
 class Trial:
-    """One trial; all it draws follows from the seed and its number."""
+    """One trial; the seed and its number determine all its draws."""
 
     seed: int
     number: int
@@ -131,12 +131,12 @@ class Trial:
         return z.to(torch.int64) if kind == "integer" else z.to(self.dtype)
 
     def fits(self) -> bool:
-        """Whether points have such numbers."""
+        """Whether points can have numbers of this dtype."""
         kind = "complex" if self.dtype.is_complex else "real"
         return self.manifold.numbers in (kind, "either")
 
     def laid_out(self, z: Tensor, layout: str) -> Tensor:
-        """The same values (but for an expanded one) in other strides."""
+        """The same values (except for an expanded tensor) with other strides."""
         if layout == "transposed" and z.ndim > 1:
             return z.mT.contiguous().mT
         if layout == "strided":
@@ -174,7 +174,7 @@ def same(x: Tensor, y: Tensor) -> bool:
 
 
 def refusal(action: Callable[[], object], allowed: tuple[type[Exception], ...]) -> str | None:
-    """The message of an error that helps; None for success."""
+    """The message of a helpful error; None for success."""
     try:
         action()
     except allowed as error:
@@ -204,7 +204,8 @@ def check_weight(layer: Holder, shape: torch.Size, dtype: torch.dtype, what: str
             return
         residual = float(M.residual(x).max())
         stated = M.retraction_rule.residual
-        # A residual is stated of tangent vectors; a point that has one has none but to first order.
+        # The residual is stated for tangent vectors; at a point with a residual, vectors are
+        # tangent only to first order.
         bound = M.tolerance(tuple(shape), dtype) + 5 * (stated(M, tuple(shape)) if stated else 0)
     if isinstance(M, POSITIVE) and dtype in HALF:  # where small numbers underflow
         return
@@ -336,7 +337,7 @@ def rebase(trial: Trial, layer: Holder, count: Callable[[str, str], None]) -> bo
     trial.steps.append("rebase")
     before = layer.weight.detach().clone()
     if isinstance(trial.manifold, DEFINITE):
-        # Of a condition beyond 1 / eps the least eigenvalue is rounding, and perhaps negative.
+        # If the condition exceeds 1 / eps, the least eigenvalue is rounding, and perhaps negative.
         wide = before.to(torch.promote_types(before.dtype, torch.float64))
         if not bool((torch.linalg.eigvalsh(wide) > 0).all()):
             count("rebase", "not definite")
@@ -347,7 +348,7 @@ def rebase(trial: Trial, layer: Holder, count: Callable[[str, str], None]) -> bo
     now = layer.weight.detach()
     scale = float(before.abs().max()) or 1.0
     off = float((now - before).abs().max()) / scale
-    # An exponential along v has no more digits than the entries of v.
+    # An exponential along v has at most as many digits as the entries of v.
     allowed = 2000 * torch.finfo(before.dtype).eps * max(1.0, min(length, 1e3))
     stated = trial.manifold.retraction_rule.residual
     allowed += stated(trial.manifold, trial.shape) if stated else 0

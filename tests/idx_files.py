@@ -20,7 +20,7 @@ def digits(count, side=4, seed=0):
 
 
 def write(folder, part, images, labels, compressed=True):
-    """The two files of a part, as MNIST has them."""
+    """The two files of a part, in the format of MNIST."""
     folder.mkdir(parents=True, exist_ok=True)
     for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
         path = folder / f"{part}-{kind}-ubyte"

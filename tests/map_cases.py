@@ -1,4 +1,4 @@
-"""The table that the tests of the maps' modules run over: each with a point of its image."""
+"""The table for the tests of the maps' modules: each module with a point of its image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class MapCase:
     """A module and points that its right inverse accepts.
 
     Args:
-        make: a new module.
-        point: a point of its image, of the given batch dimensions and float64 or complex128.
+        make: makes a new module.
+        point: makes a point of its image, with the given batch dimensions, in float64 or
+            complex128.
         complex: whether it has a complex form.
     """
 

@@ -39,7 +39,7 @@ def batch(model, i=0, size=4):
 
 
 def run(model, optimizer, steps=5, start=0):
-    """Train on batches that depend on the step alone."""
+    """Train on batches that depend only on the step."""
     for i in range(start, start + steps):
         optimizer.zero_grad()
         model(batch(model, i)).pow(2).sum().backward()

@@ -1,7 +1,7 @@
-"""The import order of the house, read from the sources without running them.
+"""The import order of the packages, read from the sources without running them.
 
-One line a folder says what it may import. A file may always import from its own folder, and
-nothing imports `api`, the face.
+One line for each folder states the folders that it may import. A file may always import from its
+own folder, and nothing imports `api`.
 """
 
 import ast
@@ -49,7 +49,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _imports(module: str) -> set[str]:
-    """The full name of everything that a module imports, wherever in the file it stands."""
+    """The full names of all imports of a module, anywhere in the file."""
     path = SOURCES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = set()
@@ -78,7 +78,8 @@ def _ours(module: str) -> set[str]:
 COMPARED = " ".join(f"optim.compare.{room}" for room in ("problems", "methods", "engine", "report"))
 ALL_BELOW = "optim.compare optim.solvers optim nn weights manifolds manifolds.linalg parametrize"
 
-# Folder -> the folders that it may import, beside itself. The longest line that fits a file counts.
+# Folder -> the folders that it may import, beside itself. The longest folder that fits a file
+# counts.
 MAY_IMPORT = {
     "parametrize": "",
     "manifolds": "manifolds.geometry manifolds.maps manifolds.linalg",
@@ -100,16 +101,16 @@ MAY_IMPORT = {
     "cli": "",
 }
 
-# The solvers take modules here.
+# Here the solvers handle modules.
 TAKES_MODULES = {"torchmanifold.optim.solvers.modules": "weights"}
 
-# The faces of these folders gather names from the rooms within.
+# The `__init__.py` of these folders gathers names from their subfolders.
 FACES = {
     "manifolds.maps": ("manifolds.maps.modules",),
     "optim": ("optim.compare",),
 }
 
-# Where other libraries of the field are called.
+# The files that call other libraries of the field.
 PEER_FILES = {
     "torchmanifold.optim.compare.methods.libraries",
     "torchmanifold.benchmarks.peers",
@@ -125,7 +126,7 @@ def _folder(module: str) -> str:
 
 
 def _circle(edges: dict[str, set[str]]) -> set[str]:
-    """What is left when all that imports nothing of the rest is taken away, again and again."""
+    """The modules that are left after repeatedly removing those that import none of the rest."""
     while leaves := {name for name, below in edges.items() if not below & set(edges)}:
         edges = {name: below for name, below in edges.items() if name not in leaves}
     return set(edges)
@@ -145,7 +146,7 @@ def test_a_folder_imports_only_what_its_line_says(folder: str) -> None:
 
 
 def test_files_do_not_import_each_other_in_a_circle() -> None:
-    # A face gathers the names of its folder: an import of the face counts for itself alone.
+    # An `__init__.py` gathers the names of its folder, so its import counts only for itself.
     faces = {name for name, path in SOURCES.items() if path.name == "__init__.py"}
     edges = {name: _ours(name) - faces for name in SOURCES if name not in faces}
     assert not _circle(edges)

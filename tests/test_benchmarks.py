@@ -1,4 +1,4 @@
-"""Benchmarks in the quick mode: the structure of what they find, never the clock."""
+"""Benchmarks in the quick mode: the structure of their results, never the times."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def test_ours_comes_first_and_is_what_the_others_are_compared_with(table: Table)
 
 
 def test_our_results_are_right(table: Table) -> None:
-    # Sizes are tiny: what is on a manifold is there to a few units of rounding.
+    # Sizes are tiny, so weights are on their manifolds to a few units of rounding.
     assert all(row.residual < 1e-5 for row in table if row.ours)
 
 
@@ -131,7 +131,7 @@ def test_contenders_take_turns_after_a_warm_up() -> None:
     rows = measure(work, repeats=3, budget=60)
     rounds = [name for name, before in zip(log, ["", *log], strict=False) if name != before]
     forth = ["ours", "peer", "product"]
-    # Two warm-up calls each, then forth, back and forth again; equal neighbors are one.
+    # Two warm-up calls each, then the order alternates; repeated calls of one contender count once.
     assert rounds == [*forth, *forth, "peer", "ours", "peer", "product"]
     assert [row.method for row in rows] == ["ours", "peer"]
     assert all(row.samples == 3 for row in rows)
@@ -159,7 +159,7 @@ def test_what_comes_before_a_sample_runs_within_its_context() -> None:
         ],
     )
     measure(work, repeats=2, budget=60)
-    # Two warm-up calls and two rounds; a call that is not timed before each but the first.
+    # Two warm-up calls and two rounds; an untimed call comes before each except the first.
     assert log == ["no grad", "ours"] * 7
 
 

@@ -1,4 +1,4 @@
-"""Every code block of the documents and every example in a docstring is run.
+"""Tests that run every code block of the documents and every example in a docstring.
 
 The Python blocks of one document share one namespace, in their order, as a reader would
 type them. Shell blocks are not run (they install things and take minutes), but each
@@ -44,7 +44,7 @@ _NOT_CODE = {"text"}
 
 
 class Block(NamedTuple):
-    """A fenced block: where its text begins, its language, the file it quotes, its text."""
+    """A fenced block: the line of its text, its language, the file that it quotes, its text."""
 
     line: int
     language: str
@@ -120,7 +120,7 @@ def _commands(document: Path) -> list[tuple[int, list[str]]]:
         if block.language != "sh":
             continue
         for offset, line in enumerate(block.body.replace("\\\n", "").splitlines(), start=1):
-            # A command may stand behind settings of the environment: A=b make test.
+            # Settings of the environment may precede a command: A=b make test.
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
@@ -137,7 +137,7 @@ def _check_make(arguments: list[str]) -> None:
 
 
 def _check_torchmanifold(arguments: list[str]) -> None:
-    """The command and its options exist; their values are not looked at."""
+    """Check that the command and its options exist; their values are not checked."""
     command: click.Command = cli.cli
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         assert arguments[0] in command.commands, f"the commands are {list(command.commands)}"
@@ -304,20 +304,20 @@ def test_every_module_is_in_the_reference() -> None:
     public = {
         name
         for name, module in modules.items()
-        # A package's own file gathers names; what it defines itself must be listed.
+        # The `__init__.py` of a package gathers names; its own definitions must be listed.
         if any(
             getattr(getattr(module, public, None), "__module__", None) == name
             for public in getattr(module, "__all__", ())
         )
     }
-    # What a user meets in these is the command line, and operations that all maps share.
+    # These are the command line, and operations that all maps share.
     rooms = ("torchmanifold.cli", "torchmanifold.manifolds.linalg")
     missing = {name for name in public - listed if not name.startswith(rooms)}
     assert not missing, sorted(missing)
 
 
 def _modules() -> list[str]:
-    """All modules, from the list of packages: in an editable install they lie apart."""
+    """All modules, from the list of packages, because an editable install has separate folders."""
     packages = _config()["options"]["packages"].split()
     return packages + [
         f"{package}.{module.name}"
@@ -335,10 +335,10 @@ def _docstrings() -> list[doctest.DocTest]:
 
 
 class _Rounded(doctest.OutputChecker):
-    """Compares numbers as far as float32 holds them; all else exactly, but for white space.
+    """Compares numbers to the precision of float32, and all else exactly, except white space.
 
-    What is zero on one machine is a rounding error on another, and torch prints both, and all
-    their neighbors, differently.
+    A zero on one machine is a rounding error on another, and torch prints the two, and all numbers
+    beside them, differently.
     """
 
     number = re.compile(r"(?<![\w.])-?\d+\.(?:\d+)?(?:e[+-]?\d+)?")

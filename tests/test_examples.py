@@ -1,4 +1,4 @@
-"""Every example runs, small, and finds what it says it finds."""
+"""Every example runs, in a small size, and finds the results that its page states."""
 
 import importlib.util
 import math
@@ -24,7 +24,7 @@ def _load(name: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _figures() -> Iterator[None]:
-    """Close what an example has drawn."""
+    """Close the figures of an example."""
     yield
     plt.close("all")
 
@@ -108,7 +108,7 @@ def test_transformer() -> None:
     module = _load("transformer")
     found = module.main(steps=12, widths=(16,))
     assert {name for name, _, _ in found} == set(module.METHODS)
-    # Before training, every character is as likely as any other.
+    # Before training, all characters are equally likely.
     chance = math.log(len(module.ALPHABET))
     for (name, _, _), row in found.items():
         assert row["loss"] < 0.97 * chance, name

@@ -1,4 +1,4 @@
-"""Private names of torch stand in one file a package, each with what it tells."""
+"""Private names of torch stand in one file of each package, each with its meaning."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# What tensors and modules keep under private names; a subclass may read its own.
+# Private attributes of tensors and modules; a subclass may read its own.
 ATTRIBUTES = {
     *("_version", "_base"),
     *("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"),

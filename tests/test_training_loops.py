@@ -1,4 +1,4 @@
-"""What the page "With the rest of PyTorch" says of the training loops of others."""
+"""The claims of the page "With the rest of PyTorch" about other training loops."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command line: what it prints, writes and refuses."""
+"""The output, the files and the refusals of the command line."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ TINY += ["--method", "geotorch-sgd", "--steps", "3", "--seeds", "2", "--lr", "0.
 
 
 def call(*arguments, cwd="."):
-    """Run the command line in this process: a new one takes seconds to load PyTorch."""
+    """Run the command line in this process, because a new one takes seconds to load PyTorch."""
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["torchmanifold", *map(str, arguments)]
     try:
@@ -112,7 +112,7 @@ BAD = [
     (["--steps", "many"], "'many' is not a valid integer"),
     (["--seeds", "0"], "--seeds must be at least 1, got 0"),
     (["--seed", "-1"], "--seed must not be negative, got -1"),
-    (["--lr", "0.1,fast"], "'0.1,fast' is no list of numbers"),
+    (["--lr", "0.1,fast"], "'0.1,fast' is not a list of numbers"),
     (["--lr", "0.1,-1"], "a learning rate is positive and finite, got -1.0"),
     (["--lr", "1e7"], "--lr must be at most 1e6"),
     (["--grid", "momentum"], "'momentum' is not NAME=VALUES"),
@@ -274,7 +274,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
     done = call("compare", *one)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "No space left on device; what is done is kept" in done.stderr
+    assert "No space left on device; finished runs are kept" in done.stderr
     monkeypatch.undo()
     assert "1 runs, 1 kept" in call("compare", *one, "--resume").stdout
 
@@ -334,7 +334,7 @@ def test_networks_from_end_to_end_interrupted_resumed_and_drawn_again(tmp_path, 
     monkeypatch.setattr(Attempt, "__call__", stopped)
     done = call("compare", *RNN, *rates, "--out", folder)
     assert done.returncode == 130
-    assert "interrupted; what is done is kept. Finish: torchmanifold" in done.stdout
+    assert "interrupted; finished runs are kept. Continue: torchmanifold" in done.stdout
     monkeypatch.undo()
     done = call("compare", *RNN, *rates, "--out", folder, "--resume")
     assert (done.returncode, done.stderr) == (0, "")
@@ -351,7 +351,7 @@ def test_networks_from_end_to_end_interrupted_resumed_and_drawn_again(tmp_path, 
     assert about["title"] == "Copying memory, K = 2, L = 6" and about["steps"] == 6
     other = call("compare", *RNN, *rates, "--hidden", "9", "--out", folder, "--resume")
     assert other.returncode == 2 and "made with other settings (problems)" in other.stderr
-    # And drawn again, from the files alone, packed too.
+    # The files alone are enough to draw it again, also when they are compressed.
     svg = folder / "figures" / "rnn-copy-float32.svg"
     before, packed = svg.read_bytes(), gzip.compress((folder / "runs.jsonl").read_bytes())
     for unpack in (True, False):
@@ -363,7 +363,7 @@ def test_networks_from_end_to_end_interrupted_resumed_and_drawn_again(tmp_path, 
             (folder / "runs.jsonl.gz").write_bytes(packed)
     (folder / "runs.jsonl.gz").write_bytes(packed[:-9])
     done = call("plot", folder)
-    assert done.returncode == 2 and "runs.jsonl.gz is no gzip file, or cut short" in done.stderr
+    assert done.returncode == 2 and "gz is not a gzip file, or is cut short" in done.stderr
 
 
 def test_a_damaged_checkpoint_costs_its_run_and_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""What carries the runs: killed workers, killed drivers, executors of the user's own."""
+"""Engines: killed workers, killed drivers, and executors of a user."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def untimed(found):
 
 @dataclass(frozen=True)
 class Killed:
-    """Kills its worker on the run of one method and seed, as often as the file is not there."""
+    """Kills its worker on the run of one method and seed, as long as the file does not exist."""
 
     folder: Path
     times: int
@@ -95,7 +95,7 @@ for rows in carry(runs, Attempt(), LocalPool(2), 2):
 
 
 def test_processes_end_with_a_parent_that_is_killed(tmp_path):
-    # Without a guard of its main module, as users write scripts.
+    # Without a guard of the main module, as in many scripts.
     (tmp_path / "parent.py").write_text(PARENT)
     # The processes hold the pipe open for as long as one of them lives.
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Every method: its first point, its constraint, and what is known to be equal."""
+"""Every method: its first point, its constraint, and known equalities."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ PAIRS = [
     for name in KINDS.values()
     for method in METHODS
     if METHODS[method].works_on(PROBLEMS[name])
-    # Rebasing asks for nothing that depends on the kind of point.
+    # Rebasing does not depend on the kind of point.
     if "-every" not in method or name in ("pca", "spd-mean", "completion", "digits-rnn")
 ]
 

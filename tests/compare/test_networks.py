@@ -159,7 +159,7 @@ def test_divergence_ends_a_run():
 
 
 def test_copying_is_learnt():
-    """The whole point, small: ours is far below what can be had without memory, the LSTM not."""
+    """Our loss is far below the loss without memory, and that of the LSTM is not."""
     sizes = (("length", 20), ("hidden", 64), ("batch", 32))
     config = (("lr", 5e-3), ("kernel_factor", 0.1))
     run = dataclasses.replace(RUN, parameters=sizes, steps=150, config=config)
@@ -170,7 +170,7 @@ def test_copying_is_learnt():
 
 
 def test_tensorboard_gets_the_scalars_of_every_row(tmp_path, monkeypatch):
-    """The package is optional, so what it is told is looked at here, not what it writes."""
+    """The package is optional, so this test reads the calls, and not the files."""
     told, flushed = [], []
 
     class SummaryWriter:

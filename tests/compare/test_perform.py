@@ -1,4 +1,4 @@
-"""Rows: what a run records, when it has diverged, and what it leaves alone."""
+"""Rows: the records of a run, its divergence, and the state that it must not change."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from torchmanifold.optim.compare import Run, perform
 from torchmanifold.optim.compare.engine import Attempt
 from torchmanifold.optim.compare.perform import marks
 
-# The face has a function of the same name.
+# The package has a function of the same name.
 perform_module = sys.modules["torchmanifold.optim.compare.perform"]
 
 

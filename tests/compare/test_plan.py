@@ -1,4 +1,4 @@
-"""Plans: which runs they give, and what they refuse."""
+"""Plans: their runs and their refusals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Figures and page from rows and declarations alone."""
+"""Figures and page from only rows and declarations."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ PANELS = [GAP, {**GAP, "x": "seconds", "x_label": "seconds of steps"},
 
 
 def rows_of(methods, diverged=(), **columns):
-    """Rows as no run has made them: the figures must not need the library."""
+    """Invented rows, because the figures must not need the library."""
     rows = [
         {
             "problem": "p", "method": method, "dtype": dtype, "config": "lr=0.1", "lr": 0.1,
@@ -165,7 +165,7 @@ def test_the_page_has_all_lines_and_needs_no_network():
 
 
 def test_a_profile_counts_who_is_solved_within_which_factor_of_the_best(tmp_path):
-    """Method a needs one evaluation, b five; c is never there."""
+    """Method a needs one evaluation, b five, and c never solves the problem."""
     rows = rows_of(["a", "b", "c"])
     reach = {"a": 1, "b": 5, "c": 99}
     rows["gap"] = [

@@ -1,4 +1,4 @@
-"""The results folder: interruption and resumption, damage, and what the rows come to."""
+"""The results folder: interruption and resumption, damage, and the summary of the rows."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def untimed(folder):
 def test_an_interrupted_run_is_finished(tmp_path):
     whole = fill(tmp_path / "whole", RUNS)
     cut = fill(tmp_path / "cut", RUNS[:5])
-    # Killed while it wrote: a run without its last row, and a torn line.
+    # Killed while it was writing: a run without its last row, and an incomplete line.
     rows = perform(RUNS[5])
     with (cut.folder / "runs.jsonl").open("a") as file:
         file.write(json.dumps(rows[0]) + "\n" + json.dumps(rows[1])[:40])
@@ -159,7 +159,7 @@ def test_without_an_optimum_the_loss_decides():
 
 
 def test_a_problem_is_solved_by_the_median_seed_or_not_at_all():
-    """The first recorded step under the level; a seed that is never there counts as the last."""
+    """The first recorded step below the level; a seed that never gets there comes last."""
     frame = rows_of({0.1: [1e-3, 1e-3, 5.0], 0.3: [1e-3, 5.0, 5.0]})
     frame.loc[frame["iteration"] == 0, "loss"] = 1.0
     summary = summary_of(frame, solved=[5e-3, "a tenth"])

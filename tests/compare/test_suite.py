@@ -24,8 +24,8 @@ def least_eigenvalue(a):
 def test_the_slack_of_max_cut_is_positive_semidefinite():
     probe, (adjacency, x) = given("max-cut")
     multipliers = ((adjacency @ x) * x).sum(1)
-    # Weak duality: for any multipliers their sum, lowered where the slack is indefinite, is a
-    # bound of the cost of every matrix with a unit diagonal.
+    # Weak duality: for any multipliers, their sum is a lower bound of the cost of every matrix with
+    # a unit diagonal, after a correction for an indefinite slack.
     bound = multipliers.sum() + len(x) * min(0, least_eigenvalue(adjacency - np.diag(multipliers)))
     assert probe.exact == pytest.approx(bound / adjacency.sum(), abs=1e-12)
     graph = networkx.karate_club_graph()
@@ -73,7 +73,7 @@ def test_discriminants_against_scikit_learn():
 def test_phase_retrieval_determines_the_vector_but_for_its_phase():
     probe, (rows, intensities, x) = given("phase-retrieval")
     assert np.abs(rows @ x) ** 2 == pytest.approx(intensities)
-    # Where the quadratic forms |a_k' v|^2 of Hermitian matrices are independent, x x' is unique.
+    # If the quadratic forms |a_k' v|^2 of Hermitian matrices are independent, x x' is unique.
     forms = np.einsum("ki,kj->kij", rows.conj(), rows).reshape(len(rows), -1)
     assert np.linalg.matrix_rank(forms) == min(len(rows), len(x) ** 2)
     turned = probe.solution * np.exp(0.7j)
@@ -134,7 +134,7 @@ def test_the_hyperbolic_plane_holds_a_tree_with_less_stress_than_the_euclidean_o
         p = z.reshape(-1, 2)
         return np.linalg.norm(p[i] - p[j], axis=1) - distances[i, j]
 
-    def hyperbolic(z):  # in Poincare's disk, which all of the plane is mapped to
+    def hyperbolic(z):  # in Poincare's disk, the image of the plane
         p = z.reshape(-1, 2)
         gaps = 1 / (1 + np.square(p).sum(1))
         p = p * np.sqrt(gaps)[:, None]

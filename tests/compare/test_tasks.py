@@ -1,4 +1,4 @@
-"""Recurrent tasks: what they draw, what no memory gives, and the files that they read."""
+"""Recurrent tasks: their samples, their losses without memory, and the files that they read."""
 
 import gzip
 import hashlib

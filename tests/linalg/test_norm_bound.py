@@ -1,4 +1,4 @@
-"""The bound on spectral norms of skew matrices, of one and of a batch."""
+"""The bound on spectral norms of skew matrices, single and in a batch."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Products in blocks equal the whole products, and are taken only where nobody differentiates."""
+"""Products in blocks equal the whole products, and are used only without derivatives."""
 
 from collections.abc import Callable
 
@@ -84,7 +84,7 @@ def test_nothing_in_blocks_is_differentiated(product: Pair) -> None:
 @pytest.mark.parametrize("size", [1e-3, 0.03, 0.1, 0.3, 1.0, 10.0])
 @pytest.mark.parametrize("rank_one", [False, True])
 def test_qr_of_steps_of_every_length(shape: tuple[int, int], size: float, rank_one: bool) -> None:
-    """Whichever way its length leads to, in float32: the factor and its gradient of float64."""
+    """Steps of all lengths in float32 give the factor and the gradient of float64."""
     n, p = shape
     x = maps.qr(torch.randn(n, p, dtype=torch.float64))
     z = torch.randn(n, 1) @ torch.randn(1, p) if rank_one else torch.randn(n, p)

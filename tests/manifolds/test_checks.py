@@ -1,4 +1,4 @@
-"""The public checks pass what is right and fail what is wrong."""
+"""The public checks pass right derivatives and fail wrong ones."""
 
 from dataclasses import replace
 

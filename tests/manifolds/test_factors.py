@@ -18,7 +18,7 @@ def pair(M, *shape, dtype=F64):
 
 
 def invariant_derivatives(y, v):
-    """Gradient and Hessian of `tr(a y y') + tr((y y')^3) / 9`, which orthogonal `y q` leave."""
+    """Gradient and Hessian of `tr(a y y') + tr((y y')^3) / 9`, which is the same for all `y q`."""
     a = torch.arange(25, dtype=F64).reshape(5, 5).cos()
     a = a + a.mT
 
@@ -57,7 +57,7 @@ def test_semidefinite_against_pymanopt_and_bures_wasserstein():
 
 
 def test_pymanopt_elliptope_projection_is_no_projection_and_ours_is():
-    """Theirs has the sign of one side of the Lyapunov equation wrong."""
+    """In pymanopt one side of the Lyapunov equation has the wrong sign."""
     M, peer = tm.Elliptope(), pm.Elliptope(5, 3)
     x, _, v = pair(M, 5, 3)
     z = torch.randn(5, 3, dtype=F64)
@@ -75,7 +75,7 @@ def test_bures_angle_of_density_matrices_against_scipy():
     root = scipy.linalg.sqrtm(rho)
     fidelity = np.trace(scipy.linalg.sqrtm(root @ sigma @ root)).real
     assert abs(M.dist(x, y) - np.arccos(fidelity)) < 1e-7
-    # Of pure states it is the angle between lines.
+    # For pure states it is the angle between lines.
     x, y, _ = pair(M, 4, 1, dtype=torch.complex128)
     assert abs(M.dist(x, y) - torch.arccos((x.mH @ y).abs())) < 1e-13
 
@@ -114,7 +114,7 @@ def test_correlation_keeps_its_diagonal_to_the_bit():
 
 @pytest.mark.parametrize("power", [-30, -15, 15, 30])
 def test_a_factor_of_any_size_in_float32_has_tangent_vectors(power):
-    """Its Gram matrix alone would over- or underflow; the turn of its columns has no size."""
+    """The Gram matrix of such a factor would over- or underflow without scaling."""
     M = tm.PositiveSemidefinite()
     x, z = M.random(5, 2), torch.randn(5, 2)
     size = 10.0**power

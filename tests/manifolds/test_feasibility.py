@@ -1,4 +1,4 @@
-"""Steps do not add up their rounding, also where the gradient keeps its direction."""
+"""Rounding errors of steps do not add up, even if the gradient keeps its direction."""
 
 import math
 
@@ -17,9 +17,9 @@ ORTHONORMAL = [
 
 @pytest.mark.parametrize(("M", "shape"), ORTHONORMAL, ids=label)
 def test_a_steady_gradient_does_not_pull_off_the_manifold(M, shape):
-    """Rounding of a random direction averages out; that of a steady one adds up.
+    """Rounding errors average out along random directions, and add up along a steady one.
 
-    A Gram matrix `I + v'v`, without what the point brings along, drifts to 900 eps here.
+    With the Gram matrix `I + v'v`, without the error of the point, the drift here is 900 eps.
     """
     generator = torch.Generator().manual_seed(0)
     x = M.random(*shape, generator=generator)
@@ -29,14 +29,14 @@ def test_a_steady_gradient_does_not_pull_off_the_manifold(M, shape):
     assert M.residual(x) <= M.tolerance(shape, torch.float32)
 
 
-# Steps along these may leave the numbers of a dtype: `x + v + v x^-1 v / 2` is a matter of squares.
+# Steps along these may overflow a dtype, because `x + v + v x^-1 v / 2` has a square.
 UNBOUNDED = (tm.Quadratic, tm.BuresWasserstein)
 
 
 @pytest.mark.parametrize(("M", "shape"), every((*CASES, *ALWAYS_COMPLEX)), ids=label)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_step_of_any_length_stays_on_the_manifold(M, shape, dtype):
-    """Also where its square overflows, its coordinates are of rank one, or their normal part is."""
+    """Also for a step whose square overflows, or whose coordinates or normal part have rank one."""
     generator = torch.Generator().manual_seed(0)
     dtype = entries(M, dtype)
     largest = math.log10(torch.finfo(dtype).max)

@@ -108,7 +108,7 @@ def test_special_unitary_points_have_determinant_one(dtype):
 
 
 def near_and_far():
-    """Matrices whose nearest point is that by small angles, and by one beyond a right angle."""
+    """Matrices whose nearest point has small angles, or one angle beyond a right angle."""
     g = torch.Generator().manual_seed(0)
     z = torch.randn(4, 3, 3, generator=g, dtype=C128)
     u, s, vh = torch.linalg.svd(z)
@@ -119,9 +119,9 @@ def near_and_far():
 
 
 def test_the_nearest_special_unitary_matrix_and_its_derivatives():
-    """No point is nearer, of many and of what descent from them finds; derivatives are those of it.
+    """No other point is nearer, among many and among the results of descent from them.
 
-    `z = x (h - i m I)` at the nearest point, with a Hermitian `h` that is definite beside phases.
+    At the nearest point `z = x (h - i m I)`, with a Hermitian `h` that is definite beside phases.
     """
     M, g = tm.SpecialUnitary(), torch.Generator().manual_seed(1)
     z = near_and_far()
@@ -191,7 +191,7 @@ def test_the_special_unitary_logarithm_up_to_the_cut_locus(dtype):
 
 
 def test_the_special_unitary_group_is_not_landed_on():
-    """Landing holds the columns orthonormal, and not the determinant."""
+    """Landing keeps the columns orthonormal, but not the determinant."""
     layer = torch.nn.Linear(3, 3, dtype=torch.complex64)
     tm.constrain(layer, "weight", tm.SpecialUnitary(), how="riemannian")
     with pytest.raises(ValueError, match="give it to RiemannianSGD"):

@@ -1,4 +1,4 @@
-"""What every manifold promises, for each of its metrics and retractions."""
+"""The invariants of every manifold, for each of its metrics and retractions."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 
 def reach(M: tm.Manifold) -> float:
-    """A step length at which the retraction is exact: Newton-Schulz is for short steps."""
+    """A step length for which the retraction is exact; Newton-Schulz needs short steps."""
     return 0.01 if "NewtonSchulz" in repr(M) else 1.0
 
 
@@ -82,7 +82,7 @@ def test_every_invariant_holds_where_points_are_always_complex(M, shape, dtype):
 
 
 def test_a_broken_manifold_is_found_out():
-    """Each row of the sphere spoilt in turn fails at least one invariant."""
+    """Each row of the sphere, spoilt in turn, makes at least one invariant fail."""
     rule = tm.Sphere().metric_rule
     spoilt = {
         "weingarten": lambda M, x, v, w: 0 * v,
@@ -161,7 +161,7 @@ def test_no_points_are_a_batch_too(M, shape):
 
 @over_all
 def test_nan_stays_nan(M, shape):
-    """In its own point of the batch, and without an error of a factorization."""
+    """The NaN stays in its own point of the batch, and no factorization raises."""
     x, z = point(M, (2, *shape), torch.float32), normal(M, (2, *shape), torch.float32)
     spoilt = torch.full_like(x[:1], torch.nan)
     bad = torch.cat([spoilt, x[1:]])
@@ -189,7 +189,7 @@ def test_half_precision_is_computed_in_single(M, shape):
     y = M.retract(x, v)
     assert y.dtype == torch.bfloat16
     assert close(y.float(), M.retract(x.float(), v.float()), 2**-7)
-    # A point in single precision stays so, whatever the vector.
+    # A point in single precision stays in it for any vector.
     assert M.retract(x.float(), v).dtype == torch.float32
     for name in ("log", "dist"):
         if M.offers(name):

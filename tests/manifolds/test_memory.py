@@ -13,7 +13,7 @@ from torchmanifold.manifolds import maps
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the size in bytes of the largest tensor that an operation gave."""
+    """Remembers the size in bytes of the largest tensor that an operation returned."""
 
     def __init__(self) -> None:
         super().__init__()

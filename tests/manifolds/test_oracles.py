@@ -80,7 +80,7 @@ def test_stiefel_gradients_against_geoopt():
 
 
 def test_geoopt_canonical_retraction_is_no_retraction_and_ours_is():
-    """Its derivative at 0 is off by 10 to 30 %, whatever the step; ours by O(t)."""
+    """The peer's derivative at 0 has an error of 10 to 30 % for any step; ours has O(t)."""
     M = tm.Stiefel(metric=tm.Canonical(), retraction=tm.Cayley())
     x = M.random(10, 4, dtype=F64)
     v = M.random_tangent(x)
@@ -236,7 +236,7 @@ def test_large_rotations_are_rotations():
 
 
 def test_distances_at_the_cut_locus():
-    """The distance is defined there; the logarithm is not unique, and NaN."""
+    """The distance exists at a half turn; the logarithm is not unique, so it is NaN."""
     eye = torch.eye(3, dtype=F64)
     half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=F64))
     M = tm.SpecialOrthogonal()

@@ -1,4 +1,4 @@
-"""Means, geodesics and all distances, of every manifold with a logarithm."""
+"""Means, geodesics and pairwise distances of every manifold with a logarithm."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_the_mean_is_a_stationary_point_and_is_lower_than_its_neighbours(M, shap
     for sign in (-1, 1):
         near = M.exp(found.point, mapped(lambda part, sign=sign: 0.01 * sign * part, v))
         assert (cost(near) >= cost(found.point) - 1e-12).all()
-    # One batch alone gives what it gives beside another.
+    # A batch gives the same result alone and beside another.
     alone = M.mean(mapped(lambda part: part[:, 1], points), weights)
     other = mapped(lambda part: part[1], found.point)
     assert (

@@ -1,4 +1,4 @@
-"""The steepest direction in the spectral norm: tangent, and the best there is where it is exact."""
+"""The steepest direction in the spectral norm: tangent, and optimal where it is exact."""
 
 import pytest
 import torch

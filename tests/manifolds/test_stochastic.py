@@ -81,7 +81,7 @@ def test_rigid_motions_against_the_matrix_exponential():
     twist = torch.linalg.inv(x) @ v
     expected = x @ torch.from_numpy(scipy.linalg.expm(twist.numpy()))
     torch.testing.assert_close(M.retract(x, v), expected, rtol=1e-12, atol=1e-12)
-    # Left-invariant: moving both points moves nothing between them.
+    # Left-invariant: moving both points does not change the logarithm.
     y, z = M.random(2, 4, 4, generator=g, dtype=torch.float64)
     assert M.dist(z @ x, z @ y) == pytest.approx(float(M.dist(x, y)), rel=1e-12)
     half = torch.eye(4)

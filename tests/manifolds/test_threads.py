@@ -30,7 +30,7 @@ print("right")
 
 
 def test_batches_of_large_matrices_in_several_threads():
-    # In a process of its own: the failure can be a crash.
+    # In a separate process, because the failure can be a crash.
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
     )

@@ -89,7 +89,7 @@ def test_gradients_for_each_sample():
 
 
 def test_forward_mode_is_refused_not_zero():
-    """Custom derivatives have no forward mode; a tangent that is silently zero would be wrong."""
+    """Custom derivatives have no forward mode, and must raise: a zero tangent would be wrong."""
     T = tm.Trivialization(tm.Stiefel(), torch.eye(3, 2))
     with pytest.raises((RuntimeError, NotImplementedError)):
         torch.func.jvp(T, (torch.zeros(3, 2),), (torch.ones(3, 2),))

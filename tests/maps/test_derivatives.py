@@ -162,7 +162,7 @@ def test_in_two_arguments(point: Tensor) -> None:
     _check(maps.solve_lyapunov, point, other)
     _check(maps.d_exp, point, other, second=False)
     _check(maps.d_log, point, other, second=False)
-    # Twice in the direction; a third derivative of the function itself is refused.
+    # Two derivatives in the direction; a third derivative of the function itself is refused.
     _check(lambda e: maps.d_exp(point, e), other)
     _check(lambda e: maps.spd_exp(maps.spd_log(point) + maps.d_log(point, e)), other)
     s = point.clone().requires_grad_()
@@ -206,7 +206,7 @@ def test_steps(step: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("step", [maps.polar_step, maps.qr_step, maps.cayley_thin, maps.exp_thin])
 @pytest.mark.parametrize("size", [0.0, 0.1, 3.0])
 def test_steps_in_the_point(step: Callable[..., Tensor], size: float) -> None:
-    """The base may have a gradient too; differences stay on the manifold by its polar factor."""
+    """The base may have a gradient too; the polar factor keeps differences on the manifold."""
 
     def moved(z: Tensor, w: Tensor) -> Tensor:
         x = maps.polar(z)
@@ -274,7 +274,7 @@ def test_log_orthogonal(angle: float) -> None:
     a = torch.zeros(4, 4, dtype=torch.float64)
     a[0, 1], a[2, 3] = angle, 0.3
     q = maps.expm_skew(skew(2 * a))
-    # Through the polar factor: differences leave the group, derivatives do not.
+    # Through the polar factor, because differences leave the group and derivatives do not.
     _check(lambda z: maps.log_orthogonal(maps.polar(z)), q, second=angle < 3.1)
 
 
@@ -292,7 +292,7 @@ def test_log_orthogonal(angle: float) -> None:
 def test_jacobian_has_the_rank_of_the_manifold(
     module: torch.nn.Module, z: Tensor, dimension: int
 ) -> None:
-    """At repeated singular values, where a diagonal factor in the middle loses some."""
+    """The rank at repeated singular values, where a diagonal middle factor would lose rank."""
     factors = module.right_inverse(z)
     factors = factors if isinstance(factors, tuple) else (factors,)
     jacobians = torch.autograd.functional.jacobian(module, factors)

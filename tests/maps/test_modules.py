@@ -22,7 +22,7 @@ in_all = pytest.mark.parametrize(
 
 
 def _free(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """The tensors that the right inverse gives, as those of a parametrized weight."""
+    """The tensors of the right inverse, in the form of a parametrized weight."""
     free = module.right_inverse(x)
     free = free if isinstance(free, tuple) else (free,)
     return tuple(f.detach().clone().requires_grad_() for f in free)
@@ -148,7 +148,7 @@ def test_shapes_on_the_meta_device(case: MapCase) -> None:
 
 @over_cases
 def test_batched_equals_looped(case: MapCase) -> None:
-    """One call on a stack is what `batched = True` promises, with a hashable config."""
+    """`batched = True` promises that one call takes a stack, and that the config is hashable."""
     module = case.make()
     assert module.batched and hash(module.config) is not None
     free = [f.detach() for f in _free(module, case.point())]
@@ -224,7 +224,7 @@ def test_registration_is_refused_or_right(
         assert float((value.detach().double().norm(dim=map.dim) - 1).abs().max()) <= 2 * (
             torch.finfo(dtype).eps * n
         )
-    # The gradient of what has the scale 3e38 is beyond float32, in both directions.
+    # At a scale of 3e38 the gradient is out of the range of float32, in both directions.
     if kind != "symmetric huge":
         value.sum().backward()
         for parameter in module.parameters():
@@ -336,7 +336,7 @@ def test_householder_is_immune_to_weight_decay() -> None:
     torch.testing.assert_close(module(0.01 * free), x)
     free = free * torch.tensor([0.5, 2.0, 7.0])
     torch.testing.assert_close(module(free), x)
-    # Also where a column has decayed to nothing: a reflection still, which a gradient moves.
+    # A column that has decayed to zero still gives a reflection, which a gradient moves.
     free[:, 1] = 0
     free.requires_grad_()
     y = module(free)
@@ -489,7 +489,7 @@ def test_a_step_of_any_length_is_computed(dtype: torch.dtype, size: float) -> No
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_map_that_reads_values_is_not_traced() -> None:
-    """What is read would be forgotten: an error, and no value for other arguments."""
+    """A value that is read while tracing would be baked in, so this must raise."""
     a = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
     with pytest.raises(torch.jit.TracingCheckError):
         torch.jit.trace(maps.CayleyMap(), (a,))
@@ -542,7 +542,7 @@ def test_steps_compile_without_graph_breaks(
 
 
 def test_fixed_schedule_is_as_accurate() -> None:
-    """What an accelerator and a compiled graph compute, matrix by matrix in one batch."""
+    """The computation of an accelerator and of a compiled graph, matrix by matrix in one batch."""
     a = skew(torch.randn(5, 16, 16))
     sizes = torch.tensor([0.0, 1e-3, 1.0, 30.0, 1e3])
     a = a / a.abs().sum(-2).amax(-1)[:, None, None] * sizes[:, None, None]

@@ -1,4 +1,4 @@
-"""The polar direction: optimal polynomials, what they do to singular values, and symmetries."""
+"""The polar direction: optimal polynomials, their effect on singular values, and symmetries."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def with_singular_values(values, n):
 
 
 def test_each_polynomial_is_the_best_of_its_degree():
-    """Three coefficients, and four points where the error is largest, with signs in turn."""
+    """Three coefficients, and four points with the largest error, with alternating signs."""
     low, high = 1e-3, 1.0
     for a, b, c in QUINTICS[:-1]:
         s = torch.linspace(low, high, 200001, dtype=F64)

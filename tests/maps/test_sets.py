@@ -1,4 +1,4 @@
-"""What the maps onto sets offer: points of the set, near what was given, that the map reaches."""
+"""Maps onto sets: projections are in the set, near the argument, and in the map's image."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ SETS: dict[str, Callable[[], SetMap]] = {
     "spectral bound": maps.SpectralBound,
     "almost orthogonal": lambda: maps.SpectralBound(0.5, 1.5),
 }
-# Of real matrices alone.
+# Maps of only real matrices.
 REAL = ("positive", "positive determinant", "unit determinant")
 over_sets = pytest.mark.parametrize("name", SETS)
 GIVEN: dict[str, Callable[[], Tensor]] = {
@@ -38,7 +38,7 @@ GIVEN: dict[str, Callable[[], Tensor]] = {
     "tiny": lambda: 1e-10 * torch.randn(5, 5),
     "large": lambda: 1e10 * torch.randn(5, 5),
 }
-# Where the map has no inverse, or none in few digits, and the right inverse says so.
+# Cases in which the map has no accurate inverse, and the right inverse raises.
 NOT_REACHED = {
     ("positive determinant", "-identity"),
     ("unit determinant", "-identity"),
@@ -112,7 +112,7 @@ def test_nan_stays_with_its_matrix(name: str) -> None:
 
 
 def test_nearest_where_it_says_so() -> None:
-    """No other point is nearer: the distances are those of the closed forms."""
+    """No other point is nearer: the distances equal closed forms."""
     z = torch.randn(6, 6, dtype=torch.float64)
     s = torch.linalg.svdvals(z)
     distance = float((z - maps.LowRank(2).project(z)).norm())

@@ -94,7 +94,7 @@ def test_vmap_is_the_loop(f: Callable[[Tensor], Tensor]) -> None:
     _same(vmap(f, in_dims=2, out_dims=1)(BATCH.movedim(0, 2)).movedim(1, 0), vmap(f)(BATCH))
     twice = torch.stack([BATCH, BATCH.flip(0)])
     _same(vmap(vmap(f))(twice), torch.stack([vmap(f)(z) for z in twice]))
-    # One more dimension beside the mapped one, which comes before it or after.
+    # One more dimension, before or after the mapped one.
     _same(vmap(f, in_dims=1, out_dims=1)(twice), vmap(vmap(f))(twice))
 
 
@@ -134,7 +134,7 @@ def test_two_arguments_batched_apart() -> None:
     p, u = _positive(_random(3, 3)), _random(2, 3, 3, seed=3)
     together = torch.stack([maps.solve_lyapunov(p, e) for e in u])
     _same(vmap(maps.solve_lyapunov, in_dims=(None, 0))(p, u), together)
-    # The batched one has fewer dimensions than the other.
+    # The batched argument has fewer dimensions than the other one.
     _same(vmap(maps.solve_lyapunov, in_dims=(None, 0))(p.expand(4, 3, 3), u)[:, 2], together)
     v = torch.stack([_tangent(z) for z in BATCH])
     for step in (maps.polar_step, maps.qr_step):

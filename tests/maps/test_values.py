@@ -25,7 +25,7 @@ def _with_one_norm(a: Tensor, size: float) -> Tensor:
 
 
 def _exact_exponential(a: Tensor) -> Tensor:
-    """Of a real skew matrix, from its eigenvalues in double precision."""
+    """The function of a real skew matrix, from its eigenvalues in double precision."""
     values, vectors = torch.linalg.eigh(a.to(torch.complex128) * 1j)
     return ((vectors * torch.exp(-1j * values)) @ vectors.mH).real
 
@@ -90,7 +90,7 @@ def test_others_against_scipy() -> None:
 @pytest.mark.parametrize("n", [8, 300])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_steps_of_rotations_against_scipy(n: int, dtype: torch.dtype) -> None:
-    """Near the base a sum of powers, farther Newton steps, then the inverse; long in float64."""
+    """All branches: a sum of powers, Newton steps, the inverse, and float64 for long steps."""
     x = maps.newton_schulz(maps.qr(torch.randn(n, n, dtype=torch.float64)))
     z = torch.randn(n, n, dtype=torch.float64)
     z = z / torch.linalg.matrix_norm(skew(z), 2)
@@ -178,7 +178,7 @@ def test_cayley_in_float32(n: int, size: float) -> None:
     for function, torchs in (
         (maps.cayley, _torch_cayley),
         (lambda x: torch.stack([maps.cayley(each) for each in x]), _torch_cayley),
-        # Short and long together.
+        # Short and long steps together.
         (lambda x: maps.cayley(torch.cat([x, 1e4 * x[:1], 0 * x[:1]]))[:count], _torch_cayley),
         (lambda x: maps.cayley_step(q, x), step),
     ):
@@ -190,7 +190,7 @@ def test_cayley_in_float32(n: int, size: float) -> None:
 
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0])
 def test_gradient_of_exponential_against_scipy(size: float) -> None:
-    """The adjoint of every degree, to more digits than differences have."""
+    """The adjoint of every degree, to more digits than differences could show."""
     a = _with_one_norm(torch.randn(12, 12, dtype=torch.float64), size)
     g = torch.randn(12, 12, dtype=torch.float64)
     for function, point, project in (
@@ -201,7 +201,7 @@ def test_gradient_of_exponential_against_scipy(size: float) -> None:
         (gradient,) = torch.autograd.grad(function(x), x, g)
         expected = scipy.linalg.expm_frechet(point.mT.numpy(), g.numpy(), compute_expm=False)
         assert _relative(gradient, project(torch.from_numpy(expected))) < 1e-12
-        # The form that is differentiable again.
+        # The form that is differentiable a second time.
         (gradient,) = torch.autograd.grad(function(x), x, g, create_graph=True)
         assert _relative(gradient.detach(), project(torch.from_numpy(expected))) < 1e-12
 
@@ -232,7 +232,7 @@ def test_gradient_of_exponential_in_float32() -> None:
 )
 @pytest.mark.parametrize("rank_one", [False, True], ids=["full", "rank one"])
 def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -> None:
-    """Residual at most 10 eps sqrt(p), and the right point, for steps of any length."""
+    """A residual of at most 10 eps sqrt(p), and the right point, for steps of any length."""
     *batch, n, p = shape
     x = maps.polar(torch.randn(*shape))
     z = torch.randn(*shape)
@@ -259,7 +259,7 @@ def test_steps_in_float32(shape: tuple[int, ...], size: float, rank_one: bool) -
 def test_short_steps_need_no_factorization(
     step: Callable[[Tensor, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Products alone, in both precisions, whether one, two or three terms are needed."""
+    """Products are enough in both precisions, with one, two or three terms."""
     points = {
         dtype: torch.linalg.qr(torch.randn(3, 16, 8, dtype=torch.complex128)).Q.to(dtype)
         for dtype in (torch.complex64, torch.complex128)
@@ -300,7 +300,7 @@ def test_finite_gradients_of_ill_conditioned(dtype: torch.dtype, condition: floa
             value = function(p)
             (gradient,) = torch.autograd.grad(value.sum(), p)
             assert bool(torch.isfinite(value).all()) and bool(torch.isfinite(gradient).all())
-    # Exact on a graded diagonal.
+    # It is exact on a graded diagonal.
     d = torch.tensor([1.0, 1e-12], dtype=dtype).diag()
     assert _relative(maps.spd_log(d).diagonal(), [0.0, math.log(1e-12)]) < 1e-6
 
@@ -405,7 +405,7 @@ def test_factorizations_in_float32(n: int, condition: float) -> None:
             y = function(argument)
             (gradient,) = torch.autograd.grad(y, argument, g.to(dtype))
             outcomes.append((y.detach(), gradient))
-        # Where eigenvalues coincide, torch has no gradient.
+        # If eigenvalues coincide, torch has no gradient.
         for exact, theirs, value in list(zip(*outcomes, strict=True))[: 1 if condition == 1 else 2]:
             error, reference = (float((y - exact).norm()) for y in (value, theirs))
             assert error <= 1.5 * reference + EPS * float(exact.norm()), (ours, error / reference)

@@ -1,4 +1,4 @@
-"""Convolutions as operators: their spectral norm, from what they do to inputs."""
+"""Convolutions as operators: their spectral norm, from their values."""
 
 import math
 
@@ -21,7 +21,7 @@ def operator(layer, shape):
 
 
 def overlaps(kernel, stride, dilation):
-    """In how many patches a pixel lies, at most, in one direction."""
+    """The largest number of patches that contain a pixel, in one direction."""
     return -(-kernel // (stride // math.gcd(stride, dilation)))
 
 
@@ -35,8 +35,8 @@ over_geometry = pytest.mark.parametrize(("kernel", "stride", "dilation"), GEOMET
 def test_the_overlap_of_patches_bounds_the_operator(kind, groups, kernel, stride, dilation):
     """`||operator|| <= overlap` with orthonormal rows of `(out, in kh kw)`.
 
-    That of a transposed convolution is the adjoint of such an operator with its kernel as
-    `(in, out kh kw)`, the first dimension in front as PyTorch keeps it.
+    The operator of a transposed convolution is the adjoint of such an operator, with its kernel as
+    `(in, out kh kw)`; PyTorch keeps the dimension `in` first.
     """
     torch.manual_seed(0)
     size = {"kernel_size": kernel, "stride": stride, "dilation": dilation, "groups": groups}
@@ -47,7 +47,7 @@ def test_the_overlap_of_patches_bounds_the_operator(kind, groups, kernel, stride
     bound = overlaps(kernel, stride, dilation)
     assert values[0] <= bound * (1 + 1e-12)
     if bound == 1:
-        # Each patch by itself: all singular values are 1, but for pixels in no patch.
+        # Patches do not overlap: all singular values are 1, except for pixels in no patch.
         assert ((values - 1).abs().minimum(values) < 1e-12).all() and values[0] > 0.99
     else:
         assert values[0] > 1.05  # the operator is not orthogonal
@@ -57,7 +57,7 @@ def test_the_overlap_of_patches_bounds_the_operator(kind, groups, kernel, stride
 def test_a_transposed_convolution_by_its_output_channels_is_bounded_by_the_kernel(
     kernel, stride, dilation
 ):
-    """`flatten=True` takes `(out, in kh kw)` of it too, as `spectral_norm` of PyTorch does."""
+    """`flatten=True` takes the matrix `(out, in kh kw)` here too, as PyTorch's `spectral_norm`."""
     torch.manual_seed(0)
     size = {"kernel_size": kernel, "stride": stride, "dilation": dilation}
     conv = nn.ConvTranspose2d(4, 4, bias=False, dtype=F64, **size)

@@ -1,4 +1,4 @@
-"""Starting kernels: orthogonal, with the spectrum that their papers give them."""
+"""Initial kernels: orthogonal, with the spectra that the papers state."""
 
 import math
 

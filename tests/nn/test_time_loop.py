@@ -7,7 +7,7 @@ import torch.autograd.forward_ad as forward_ad
 from torchmanifold.nn.nonlinearity import NONLINEARITIES, ModReLU, modrelu
 from torchmanifold.nn.time_loop import recur, recur_plain, reversal
 
-# Each nonlinearity with a bias, and without one where it may go without.
+# Each nonlinearity with a bias, and without one where the bias is optional.
 cases = pytest.mark.parametrize(
     ("f", "bias"), [(f, True) for f in NONLINEARITIES] + [("tanh", False), ("identity", False)]
 )
@@ -43,7 +43,7 @@ def test_derivatives(f, bias, batch_sizes):
 
 
 def textbook(x, h, weight_ih, weight_hh, bias, f):
-    """One sequence, one step at a time, written apart from the library."""
+    """One sequence, one step at a time, without code of the library."""
     states = []
     for t in range(len(x)):
         a = weight_ih @ x[t] + weight_hh @ h

@@ -1,4 +1,4 @@
-"""Clipping measures Riemannian gradients where weights are on manifolds."""
+"""Clipping measures the Riemannian gradients of weights on manifolds."""
 
 import pytest
 import torch

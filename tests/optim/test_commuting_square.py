@@ -50,7 +50,7 @@ def train(model, optimizer, steps=12, after=lambda: None):
 
 
 def both_ways(manifold, shape, **settings):
-    # Newton-Schulz is exact to rounding for short steps only: e^8 / 2 is left after two.
+    # Newton-Schulz is exact to rounding only for short steps: two steps leave e^8 / 2.
     lr = 0.001 if isinstance(manifold.retraction, tm.NewtonSchulz) else 0.01
     model = Weight(manifold, shape)
     parametrized = tm.constrain(copy.deepcopy(model), "weight", manifold)
@@ -69,7 +69,7 @@ def test_sgd_rebased_every_step_is_riemannian_sgd(manifold, shape, settings):
     rounding = 1e-10 if isinstance(manifold.metric, tm.BuresWasserstein) else 1e-12
     scale = riemannian.abs().max()
     assert (rebased - riemannian).abs().max() <= rounding * scale
-    # It is not the square of two optimizers that stand still, but on a set of isolated points.
+    # The optimizers do move, except on a set of isolated points.
     assert manifold.dim(shape) == 0 or (riemannian[-1] - riemannian[0]).abs().max() > 1e-4
 
 

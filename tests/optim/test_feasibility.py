@@ -19,7 +19,7 @@ SIZES = (0.005, 0.05, 0.3)
 
 
 def exact(manifold):
-    """All retractions but the approximate one."""
+    """All retractions except the approximate one."""
     return [M for M in variants(manifold) if not isinstance(M.retraction, tm.NewtonSchulz)]
 
 
@@ -62,8 +62,8 @@ def test_a_thousand_steps(manifold, shape):
 @pytest.mark.parametrize(("optimizer", "options"), MOVING, ids=["sgd", "adam", "muon"])
 @pytest.mark.parametrize("manifold", exact(tm.Stiefel()), ids=label)
 def test_rounding_does_not_grow(manifold, optimizer, options):
-    """On the Brockett cost, whose `sym(x'g)` is positive: a step multiplies what is off by more
-    than 1, unless the retraction mends it.
+    """The Brockett cost has a positive `sym(x'g)`, so a step enlarges a residual unless the
+    retraction corrects it.
     """
     x = manifold.random(64, 4, generator=torch.Generator().manual_seed(0))
     weight = nn.Parameter(x)
@@ -82,7 +82,7 @@ def test_rounding_does_not_grow(manifold, optimizer, options):
     ids=label,
 )
 def test_ten_thousand_steps(manifold, shape):
-    """Of the default retractions; rounding that adds up is not seen in a thousand."""
+    """Many steps of the default retractions: a thousand would not show rounding that adds up."""
     x = wander(manifold, shape, SIZES, 10_000)
     assert manifold.residual(x).max() <= bound(x, manifold)
 
@@ -95,12 +95,12 @@ def test_a_hundred_thousand_steps(manifold, shape):
 
 
 def descend(manifold, shape, make, weights, steps):
-    """Weights after noisy steps towards points of their own; the largest residual on the way.
+    """Weights after noisy steps, each towards a fixed point, and the largest residual on the way.
 
-    Each is pulled back, so that they stay where float32 has digits, also in unbounded spaces.
+    The pull keeps them where float32 has digits, also in unbounded spaces.
     """
     generator = torch.Generator().manual_seed(0)
-    # Small: where points have a size, the steps to large ones are too long for plain descent.
+    # Small points, because the steps to large ones are too long for plain descent.
     x, target = (
         manifold.sample(0.3 * torch.randn(weights, *shape, generator=generator)) for _ in range(2)
     )
@@ -123,7 +123,7 @@ def descend(manifold, shape, make, weights, steps):
     "make", [tm.optim.RiemannianSGD, tm.optim.RiemannianAdam, tm.optim.RiemannianRMSprop]
 )
 def test_two_hundred_thousand_steps(case, make):
-    """Ten thousand of twenty weights on every manifold, with its defaults, in float32."""
+    """Ten thousand steps of twenty weights on every manifold, with its defaults, in float32."""
     shape = case.shapes[0]
     worst = descend(case.manifold, shape, make, weights=20, steps=10_000)
     assert worst <= case.manifold.tolerance(shape, torch.float32)
@@ -140,7 +140,7 @@ def test_newton_schulz_within_its_bound(steps):
 @pytest.mark.parametrize(("steps", "bound"), [(1, 0.05), (2, 1.6e-3), (3, 3e-6)])
 @pytest.mark.parametrize("shape", [(8, 4), (32, 32), (16, 1)], ids=label)
 def test_newton_schulz_shortens_what_is_long(shape, steps, bound):
-    """Steps of any length, also of rank one and along what is normal to the manifold."""
+    """Steps of any length, also of rank one and along a normal direction."""
     manifold = tm.Stiefel(retraction=tm.NewtonSchulz(steps))
     generator = torch.Generator().manual_seed(0)
     rates = torch.tensor([0.1, 1.0, 1e2, 1e4, 1e30])[:, None, None]
@@ -191,7 +191,7 @@ def test_newton_schulz_has_derivatives_at_every_length(size):
 
 
 def test_newton_schulz_reads_no_value_on_an_accelerator(monkeypatch):
-    """There the mask decides, and decides the same."""
+    """On an accelerator a mask decides, with the same result."""
     orthonormal = importlib.import_module("torchmanifold.manifolds.maps.steps")
     manifold = tm.Stiefel(retraction=tm.NewtonSchulz(2))
     x = manifold.random(4, 8, 4)

@@ -1,4 +1,4 @@
-"""What an optimizer refuses or warns of: no manifold, replaced weights, weights written to."""
+"""Refusals and warnings of an optimizer: no manifold, replaced weights, overwritten weights."""
 
 import copy
 import warnings
@@ -97,7 +97,7 @@ def test_a_weight_that_was_written_to_is_not_moved(ours, steps, write):
 
 
 def test_values_are_looked_at_only_after_somebody_has_written(monkeypatch):
-    """Or each step would wait for the device."""
+    """The check must not read values, or each step would wait for the device."""
     looked = []
     check = guards.check_point
     monkeypatch.setattr(guards, "check_point", lambda *a: (looked.append(1), check(*a)))

@@ -75,7 +75,7 @@ def test_a_safe_step_stays_safe_and_a_longer_one_need_not(safety, attraction, si
 @pytest.mark.parametrize("attraction", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("scale", [1e-2, 0.5, 3.0, 1e4])
 def test_it_lands_from_anywhere(scale, attraction):
-    """Of full rank; the residual falls at every step from where the bound says nothing."""
+    """From matrices of full rank beyond the bound, the residual falls at every step."""
     M, generator = tm.Stiefel(), torch.Generator().manual_seed(0)
     x = scale * torch.randn(10, 8, 4, generator=generator, dtype=F64)
     x[0] = off_by(0.95)
@@ -101,7 +101,7 @@ def test_the_safe_step_is_no_shorter_than_it_must_be():
 @pytest.mark.parametrize("lr", [0.01, 1.0, 1e4])
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "nesterov": True}], ids=str)
 def test_the_bound_is_kept(manifold, shape, lr, options):
-    """By any gradients: random, of rank one, zero, huge."""
+    """The bound holds for any gradients: random, of rank one, zero, huge."""
     p = weight(manifold, shape)
     optimizer = tm.optim.Landing([p], lr=lr, safety=0.3, **options)
     generator = torch.Generator().manual_seed(1)
@@ -193,7 +193,7 @@ def test_options_that_make_no_sense_are_refused():
 
 
 def test_a_checkpoint_off_the_manifold_goes_on():
-    """What lies within the stated residual is loaded as it is; what lies outside is refused."""
+    """Weights within the stated residual are loaded as they are; others are refused."""
     torch.manual_seed(1)
     model = Mixed()
     optimizer = tm.optim.Landing(model, lr=0.3, momentum=0.9)

@@ -39,7 +39,7 @@ def test_rotations_move_along_the_exact_solution(nesterov):
 
 
 def test_the_loss_of_a_rotation_falls_at_the_largest_rate():
-    """Against gradient steps of the same spectral norm."""
+    """A comparison with gradient steps of the same spectral norm."""
     torch.manual_seed(0)
     M = tm.SpecialOrthogonal()
     x, g = M.random(30, 30, dtype=F64), torch.randn(30, 30, dtype=F64)
@@ -165,7 +165,7 @@ def test_loads_the_state_of_torch_muon():
 
 
 def test_bfloat16_products_leave_no_residual():
-    """On the way they are off by a percent; the retraction is computed in float32."""
+    """The direction has an error of a percent, but the retraction is computed in float32."""
     torch.manual_seed(0)
     for M, shape in ((tm.Stiefel(), (64, 32)), (tm.SpecialOrthogonal(), (64, 64))):
         points = [tm.place_(nn.Parameter(M.random(*shape)), M) for _ in range(2)]

@@ -60,7 +60,7 @@ def test_skip_leaves_those_weights_alone_and_counts(ours, options):
 
 @pytest.mark.parametrize(("ours", "options"), CASES)
 def test_skipping_a_first_step(ours, options):
-    """Then the second is the first."""
+    """After a skipped first step, the second is the first."""
     torch.manual_seed(1)
     model = Mixed()
     other = copy.deepcopy(model)
@@ -139,7 +139,7 @@ def test_a_weight_that_is_not_finite_any_more_is_told_once(optimizer):
     moving = optimizer([p], lr=0.1)
     for step in range(1, 9):
         p.grad = torch.full((3, 3), math.nan if step >= 3 else 0.1)
-        if step == 4:  # looked at after the steps 1, 2, 4, 8, ...
+        if step == 4:  # the weights are checked after the steps 1, 2, 4, 8, ...
             with pytest.warns(RuntimeWarning, match='is no longer finite.*nonfinite="skip"'):
                 moving.step()
         else:

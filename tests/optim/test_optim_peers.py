@@ -49,7 +49,7 @@ def test_sgd_is_geoopt(name):
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("name", ["Stiefel", "Sphere"])
 def test_adam_is_geoopt(name, amsgrad):
-    """Not on SPD matrices, whose second moment geoopt takes of each entry."""
+    """SPD matrices are left out, because geoopt has a second moment for each entry there."""
     ours, theirs = tm.optim.RiemannianAdam, geoopt.optim.RiemannianAdam
     compare(name, ours, theirs, 10, lr=0.05, betas=(0.8, 0.9), amsgrad=amsgrad)
 
@@ -112,7 +112,7 @@ def test_canonical_retraction_of_geoopt_is_none_and_ours_is():
 
 
 class Average:
-    """The momentum that POGO is given, in PyTorch's form (`pogo.base` needs a compiler)."""
+    """The momentum for POGO, in PyTorch's form (`pogo.base` needs a compiler)."""
 
     def __init__(self, momentum):
         self.momentum = momentum

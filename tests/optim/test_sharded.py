@@ -33,7 +33,7 @@ OPTIMIZERS = [
 
 
 class Net(nn.Module):
-    """Stacks of like weights, single ones, uneven rows, and fewer rows than processes."""
+    """Stacks of similar weights, single ones, uneven rows, and fewer rows than processes."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ def train(net, optimizer, steps, start=0, share=(0, 1)):
 
 
 def feed(net, optimizer, steps, start=0):
-    """Steps along the same gradients, whoever holds them."""
+    """Steps along the same gradients, on whichever process they are."""
     for i in range(start, start + steps):
         generator = torch.Generator().manual_seed(i)
         for p in net.parameters():
@@ -138,7 +138,7 @@ def sharded_by_columns(rank, world):
 
 
 def weights_written_to_after_sharding_are_refused(rank, world):
-    """By all processes: one that went on alone would wait for the others."""
+    """All processes must raise, or one would wait for the others."""
     net = sharded(Net())
     optimizer = SGD(net, lr=0.1)
     feed(net, optimizer, 2)
@@ -209,7 +209,7 @@ def state_is_sharded_and_a_run_goes_on(rank, world):
         feed(again, resumed, 3, start=3)
         alike(again, net, tolerance=0)
 
-        # What all processes hold together is what one holds.
+        # The parts of all processes together are the state of one.
         alone = Net()
         single = ours(alone, **options)
         feed(alone, single, 3)
@@ -370,8 +370,8 @@ def start(rank, world, path):
         dist.barrier()  # a process that leaves early can abort at its exit
     finally:
         dist.destroy_process_group()
-    # All has passed. A thread of PyTorch that is still there would, now and then, end the exit of
-    # the interpreter by "terminate called without an active exception".
+    # All checks have passed. A remaining thread of PyTorch would sometimes abort the exit of the
+    # interpreter with "terminate called without an active exception".
     os._exit(0)
 
 

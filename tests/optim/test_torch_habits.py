@@ -242,7 +242,7 @@ def test_a_copied_optimizer_keeps_the_manifolds_without_a_forward_pass():
 
 
 def test_a_copied_model_is_not_euclidean():
-    """A copied parameter has no stamp; whoever trains it evaluates the module first."""
+    """A copied parameter has no stamp, but the module is always evaluated before training."""
     torch.manual_seed(1)
     model = copy.deepcopy(Mixed())
     run(model, SGD(model.parameters(), lr=0.1), 3)
@@ -348,7 +348,7 @@ def test_gradients_are_never_changed(ours, options):
 
 @pytest.mark.parametrize(("ours", "options"), OURS, ids=names(OURS))
 def test_together_is_one_by_one(ours, options):
-    """Also when gradients come and go, so that weights of a batch have counted other steps."""
+    """Also if some gradients are missing at times, so weights of a batch have other step counts."""
     torch.manual_seed(1)
     M = tm.Stiefel()
     points = [M.random(6, 3, dtype=torch.float64) for _ in range(4)]
@@ -441,7 +441,7 @@ def test_a_scheduler_moves_a_tensor_learning_rate(ours):
 
 @pytest.mark.parametrize(("ours", "options"), OURS, ids=names(OURS))
 def test_accumulated_and_clipped_gradients(ours, options):
-    """What counts is the gradient at the step, however it came about."""
+    """Only the gradient at the step counts, however it was computed."""
     torch.manual_seed(1)
     model = Mixed(torch.float64)
     other = copy.deepcopy(model)
@@ -476,7 +476,7 @@ def test_grad_scaler_and_autocast():
 
 
 def test_replaced_state_is_noticed():
-    """Resetting `optimizer.state`, as people do, starts anew."""
+    """A reset of `optimizer.state`, as some scripts do, begins anew."""
     torch.manual_seed(1)
     model = Mixed()
     optimizer = SGD(model, lr=0.1, momentum=0.9)
@@ -529,7 +529,7 @@ def test_options_that_make_no_sense_are_refused(ours, options, message):
 @ordinary
 @pytest.mark.parametrize("ours", [SGD, Adam, RMSprop, Muon, Landing])
 def test_a_constructor_takes_the_options_of_its_rule(ours):
-    """By the same name, type and default; it adds how ordinary weights and NaN are handled."""
+    """With the same name, type and default; the class adds options for ordinary weights and NaN."""
     rule = inspect.signature(ours.rule).parameters
     written = {n: p for n, p in rule.items() if p.kind is p.KEYWORD_ONLY}
     taken = dict(list(inspect.signature(ours).parameters.items())[1:])

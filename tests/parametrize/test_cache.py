@@ -1,4 +1,4 @@
-"""The cache gives what evaluating again gives, whatever happens inside it."""
+"""The cache gives the same value as a new evaluation, whatever happens inside it."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ import torchmanifold.parametrize as parametrize
 
 
 class Counting(nn.Module):
-    """Twice the sine, and how often that was asked for."""
+    """Twice the sine, with a count of its evaluations."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +33,7 @@ class Counting(nn.Module):
 
 
 class Shifted(nn.Module):
-    """A map with a base, as a trivialization has one."""
+    """A map with a base, like a trivialization."""
 
     batched = True
 
@@ -97,7 +97,7 @@ class WritesData(torch.optim.Optimizer):
 
 
 def changes(module):
-    """What may happen to a module inside a cache, by name."""
+    """Events inside a cache, by name."""
     chain = module.parametrizations.weight
     state = {k: v + 1 for k, v in module.state_dict().items()}
     return {
@@ -270,7 +270,7 @@ def test_export_inside_the_cache_leaves_nothing_behind():
 
 
 def test_compiled_modules_bypass_the_cache():
-    torch._dynamo.reset()  # what other tests have compiled counts against a limit
+    torch._dynamo.reset()  # compilations of other tests count against a limit
     module = layer()
     x = torch.randn(2, 3)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)

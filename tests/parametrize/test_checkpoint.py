@@ -78,7 +78,7 @@ def test_removal_keeps_what_the_last_forward_pass_used():
     torch.testing.assert_close(parametrize.remove_parametrizations(layer, "weight")(x), y)
 
 
-# What maps are called
+# Descriptions of maps
 
 
 class Applied(nn.Module):

@@ -77,7 +77,7 @@ def sharded(rank):
 
 
 def own_seeds(rank):
-    """The documented way to keep processes together without buffers being sent every step."""
+    """The documented way to keep processes equal without sending buffers at every step."""
     nets = []
     for together in (True, False):
         torch.manual_seed(rank)
@@ -101,7 +101,7 @@ def start(rank, work, path):
         work(rank)
     finally:
         dist.destroy_process_group()
-    # All has passed; a thread of PyTorch can abort the interpreter's own exit.
+    # All checks have passed; a thread of PyTorch can abort the exit of the interpreter.
     os._exit(0)
 
 

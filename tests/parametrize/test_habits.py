@@ -1,4 +1,4 @@
-"""What people do with whole models works on models with parametrizations."""
+"""Usual operations on whole models work on models with parametrizations."""
 
 import copy
 import inspect
@@ -324,7 +324,7 @@ def test_compiled_training():
 
 
 def test_blocks_are_compiled_once():
-    """Of a model compiled block by block, equal blocks run the same code."""
+    """Equal blocks of a model that is compiled block by block run the same code."""
     torch._dynamo.reset()
 
     class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""What cannot work is refused with the remedy, changes nothing, and the remedy works."""
+"""Refusals name a remedy and change nothing, and the remedy works."""
 
 import copy
 
@@ -120,7 +120,7 @@ def test_what_functional_call_advises_has_gradients():
     other = value.detach().clone().requires_grad_()
     torch.func.functional_call(plain, {"weight": other}, (x,)).sum().backward()
     assert torch.equal(value.grad, other.grad) and value.grad.any()
-    layer.weight = value.detach()  # an assignment is none of functional_call
+    layer.weight = value.detach()  # an assignment is not a functional_call
     assert torch.equal(layer.weight, value)
 
 
@@ -153,7 +153,7 @@ def test_a_value_that_has_a_gradient_is_let_go():
     assert watch.frozen is None
 
 
-# Hosts and tensors that cannot be kept
+# Modules and tensors that cannot be parametrized
 
 
 @pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])

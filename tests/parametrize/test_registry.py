@@ -1,4 +1,4 @@
-"""Code written against ``torch.nn.utils.parametrize`` runs unchanged: both libraries, one test."""
+"""Code for ``torch.nn.utils.parametrize`` runs unchanged; each test runs on both libraries."""
 
 import inspect
 

@@ -1,7 +1,7 @@
-"""What torch's layer gets wrong without a word, and this one gets right or refuses.
+"""Silent failures of torch's layer, which this layer gets right or refuses.
 
 The failures of the cache are in test_cache.py, those of recurrent modules in test_recurrent.py.
-Each test runs the same code on both libraries, so it also says when torch has mended one.
+Each test runs the same code on both libraries, so it also shows when torch has corrected one.
 """
 
 import copy
@@ -38,7 +38,7 @@ class Identity(nn.Module):
 
 
 class Shifted(nn.Module):
-    """A map with a base: the right inverse moves it and starts at zero."""
+    """A map with a base: the right inverse moves the base and returns zero."""
 
     def __init__(self, base):
         super().__init__()
@@ -444,7 +444,7 @@ def test_ties_are_seen_and_nothing_else_is_taken_for_one():
 
 
 class Keeping(Shifted):
-    """A map that keeps the very tensor that it is given."""
+    """A map that keeps the tensor itself, and not a copy."""
 
     def right_inverse(self, x):
         self.base = x.detach()
@@ -515,7 +515,7 @@ def test_maps_between_classes_of_tensors():
     assert torch.equal(tensor.a, torch.ones(3, 3))
 
 
-# A map starts from any weight, but a value that is none of its own is refused.
+# A map accepts any initial weight, but refuses an assigned value that it does not reach.
 
 
 @pytest.mark.parametrize("map", [tm.maps.Skew, tm.maps.Symmetric], ids=lambda map: map.__name__)
@@ -585,7 +585,7 @@ def test_a_bug_in_a_right_inverse_is_not_taken_for_a_refusal():
     assert len(module.parametrizations.weight) == 1
 
 
-# The code of PyTorch's tutorial, with only what no longer runs replaced.
+# The code of PyTorch's tutorial; only lines that no longer run are replaced.
 
 
 class TutorialCayley(nn.Module):
@@ -692,7 +692,7 @@ orthonormal = pytest.mark.parametrize(
 
 
 def residual(weight):
-    """Distance of the rows or columns, whichever are fewer, from orthonormal."""
+    """Distance from orthonormality, of rows or columns, whichever are fewer."""
     w = weight.detach().double()
     w = w if w.shape[0] >= w.shape[1] else w.mT
     return (w.mT @ w - torch.eye(w.shape[1], dtype=w.dtype)).norm().item()
@@ -771,12 +771,12 @@ def test_a_weight_that_is_orthogonal_already_is_kept(constrain, map):
 @orthonormal
 @pytest.mark.parametrize("drop", [False, True], ids=["kept", "dropped"])
 def test_momentum_outlives_an_assignment_unless_it_is_dropped(constrain, drop, recwarn):
-    # No layer knows the optimizers, so this is the documented way; a rebase carries the momentum.
+    # A layer does not know its optimizer, so this is the documented way; a rebase carries momentum.
     torch.manual_seed(0)
     module = constrain(nn.Linear(4, 4), orthogonal_map="matrix_exp")
     module.weight = nn.init.eye_(torch.empty(4, 4))
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
-    for _ in range(2):  # the assignment before them is none of their concern
+    for _ in range(2):  # the earlier assignment does not matter to them
         optimizer.zero_grad()
         module(torch.randn(2, 4)).norm(p=3).backward()
         optimizer.step()

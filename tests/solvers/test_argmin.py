@@ -32,7 +32,7 @@ def test_the_nearest_rotation():
     "metric", [tm.AffineInvariant(), tm.BuresWasserstein(), tm.EuclideanMetric()], ids=repr
 )
 def test_a_positive_definite_solution_whatever_the_metric(metric):
-    """The least of `tr(a x) + tr(x^-1)`, which is `a^(-1/2)`."""
+    """The minimizer of `tr(a x) + tr(x^-1)`, which is `a^(-1/2)`."""
     retraction = tm.Quadratic()
     M = tm.SymmetricPositiveDefinite(metric=metric, retraction=retraction)
     b = torch.randn(3, 3, dtype=F64)
@@ -78,7 +78,7 @@ def test_points_of_several_tensors():
 def test_what_is_no_strict_minimum_is_refused():
     a = torch.ones((), dtype=F64, requires_grad=True)
     x0 = torch.tensor([0.6, 0.8], dtype=F64)
-    # Constant on the sphere: every point is stationary.
+    # The cost is constant on the sphere, so every point is stationary.
     x = tm.argmin(lambda x, a: a * (x @ x), x0, tm.Sphere(), args=(a,))
     with pytest.raises(RuntimeError, match="add a term that makes it a strict minimum"):
         x[0].backward()

@@ -50,7 +50,7 @@ def test_a_curve_with_residuals_that_do_not_vanish(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_poses_from_points_in_a_batch(method, dtype):
-    """Rigid motions of 20 problems in one call, each to its own end."""
+    """Rigid motions of 20 problems in one call; each stops on its own."""
     g = torch.Generator().manual_seed(0)
     M = tm.SpecialEuclidean()
     truth = M.random(20, 4, 4, generator=g, dtype=dtype)

@@ -1,4 +1,4 @@
-"""minimize: every method reaches known solutions on every manifold, and says why it stopped."""
+"""minimize: every method reaches known solutions on every manifold, and states why it stopped."""
 
 import math
 
@@ -17,7 +17,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-#: manifolds whose points are factors, of which a cost may see the product alone
+#: manifolds whose points are factors; a cost may depend only on the product
 FACTORS = (tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
 
 
@@ -190,7 +190,7 @@ def test_a_wrong_derivative_is_named():
 
 
 def test_a_step_out_of_the_domain_is_shortened():
-    """The cost is infinite or NaN far away; the solver comes back from there."""
+    """The cost is infinite or NaN far away; the solver returns from such points."""
     x0 = torch.tensor([3.0], dtype=F64)
     for method in METHODS:
         result = tm.minimize(lambda x: (x - torch.log(x - 1)).sum(), x0, method=method, tol=1e-8)

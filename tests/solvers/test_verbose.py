@@ -1,4 +1,4 @@
-"""What `verbose=True` prints: aligned columns, and on a terminal the present iteration."""
+"""The output of `verbose=True`: aligned columns, and on a terminal the present iteration."""
 
 import sys
 

@@ -79,7 +79,7 @@ def test_torch_averages_coordinates_of_different_bases():
     torchs.update_parameters(model)
     for _ in range(3):
         model.weight = tm.SpecialOrthogonal().random(4, 4)
-    # The averaged coordinates are all zero, so its "average" is whichever base came last.
+    # The averaged coordinates are all zero, so its "average" is the last base.
     torchs.update_parameters(model)
     torch.testing.assert_close(torchs.module.weight, model.weight)
     average_(ours, model, 0.5)

@@ -1,4 +1,4 @@
-"""bake: equal outputs, plain weights, and a model that goes on training."""
+"""bake: equal outputs, plain weights, and a model that can be trained further."""
 
 import copy
 import io

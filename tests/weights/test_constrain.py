@@ -1,4 +1,4 @@
-"""constrain, both ways, as a user meets it."""
+"""constrain, in both ways, from the view of a user."""
 
 import copy
 import io
@@ -243,7 +243,7 @@ def test_the_record_survives(travel):
 
 
 def test_a_copy_is_stamped_at_once():
-    """No forward pass is needed: a copied layer may only ever be read by another module."""
+    """No forward pass is needed, because a copied layer may be read only by another module."""
     encoder = nn.TransformerEncoderLayer(8, 2, 16)
     tm.constrain(encoder.self_attn.out_proj, "weight", tm.SpecialOrthogonal(), how="riemannian")
     model = nn.TransformerEncoder(encoder, 2, enable_nested_tensor=False)

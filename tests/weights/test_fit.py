@@ -1,4 +1,4 @@
-"""Which matrices lie in the weight of a module, and weights that cannot be constrained."""
+"""The matrices in the weight of a module, and weights that cannot be constrained."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Which optimizers can be rebased: first moments are carried, points and strangers refused."""
+"""Rebasing of optimizers: first moments are carried, points and foreign optimizers are refused."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ REBASED = [
 
 
 class Schedulefree(torch.optim.SGD):
-    """An optimizer that keeps a point under a name of its own."""
+    """An optimizer that keeps a point under an unusual name."""
 
     @torch.no_grad()
     def step(self, closure=None):

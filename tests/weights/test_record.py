@@ -15,7 +15,7 @@ from torchmanifold.weights.checks import check_point
 
 
 def layer_off_by_a_landing():
-    """A weight that Landing has left within its stated residual, and rounding would not allow."""
+    """A weight of Landing with a residual that it states, and that exceeds rounding."""
     torch.manual_seed(0)
     layer = tm.constrain(nn.Linear(4, 4), "weight", tm.Stiefel(), how="riemannian")
     optimizer = tm.optim.Landing(layer, lr=0.3)
@@ -110,7 +110,7 @@ def test_what_cannot_be_placed_is_refused(tensor, manifold, error, message):
 @pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize("how", ["riemannian", "parametrized"])
 def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
-    """Its own checkpoint, its own value, and another optimizer's first step."""
+    """The checkpoint and the value of the weight, and the first step of another optimizer."""
     torch.manual_seed(0)
     manifold = tm.Blocks(tm.SpecialOrthogonal(retraction=tm.NewtonSchulz(steps)), 2)
     layer = tm.constrain(nn.Linear(4, 8), "weight", manifold, how=how)
@@ -124,7 +124,7 @@ def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
             layer.parametrizations.weight.original.normal_()
         tm.rebase_(layer)
     value = layer.weight.detach().clone()
-    assert steps > 1 or manifold.residual(value) > 3e-4  # rounding is given 2.4e-4
+    assert steps > 1 or manifold.residual(value) > 3e-4  # the tolerance of rounding is 2.4e-4
     if how == "parametrized":
         layer.weight = value
     layer.load_state_dict(copy.deepcopy(layer.state_dict()))
@@ -133,7 +133,7 @@ def test_an_approximate_retraction_accepts_where_it_leads(how, steps):
 
 
 def test_scripting_names_what_works():
-    """Its own message is about a hook of ours. What it names works, also of a copy."""
+    """PyTorch's message would be about a hook of ours. The remedies of our message work."""
     model = nn.Sequential(nn.Linear(4, 4))
     tm.constrain(model[0], "weight", tm.Stiefel(), how="riemannian")
     x = torch.ones(1, 4)

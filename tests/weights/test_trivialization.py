@@ -1,4 +1,4 @@
-"""Trivializations and the moving of their base."""
+"""Trivializations, and moves of their base."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A wrong argument is named, with what it was and what it should be."""
+"""The error for a wrong argument states its name, its value and the allowed values."""
 
 import pytest
 import torch
