@@ -7,7 +7,7 @@ VENV ?= .venv
 # Test processes. Each computes with one thread.
 WORKERS ?= 2
 
-# The interpreter of `make oldest`, and what that and `make quick` run.
+# The interpreter of `make oldest`, and the tests of `make oldest` and `make quick`.
 OLDEST ?= python3.12
 CORE := tests/linalg tests/manifolds tests/maps tests/weights tests/parametrize tests/optim tests/solvers tests/nn
 QUICK := tests/test_architecture.py tests/linalg tests/manifolds/test_groups.py \
@@ -38,7 +38,7 @@ install: $(READY) ## make .venv and install everything into it (every other targ
 compare: $(READY) ## compare parametrized with Riemannian descent on real data, about 3 minutes
 	$(BIN)/torchmanifold compare --preset quick
 
-test: $(READY) ## run all tests but the slow ones
+test: $(READY) ## run all tests except the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
 
 quick: $(READY) ## run the tests that find most, under a minute
@@ -59,11 +59,11 @@ lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY) ## mend style and format
+format: $(READY) ## correct style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# mypy reads no map of folders, so the packages are first laid out as a wheel has them.
+# mypy cannot map folders to packages, so the packages are first laid out as in a wheel.
 types: $(READY) ## check the types
 	@rm -rf build/lib
 	@$(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_py --build-lib build/lib
@@ -80,7 +80,7 @@ wheel: $(READY) ## build the wheel and the source archive (dist/)
 	@rm -rf build/lib build/bdist.* dist
 	$(BIN)/python -m build
 
-clean: ## remove what make made, .venv too; results stay
+clean: ## remove all files that make made, and .venv; results stay
 	rm -rf $(VENV) build dist docs/_build docs/gallery *.egg-info \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

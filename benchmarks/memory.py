@@ -20,9 +20,10 @@ import torchmanifold as tm
 
 __all__ = ["CONSTRAIN", "EVALUATE", "peak_megabytes"]
 
-# The value of a constrained layer's weight and its gradient, beyond input and output.
+# The job that evaluates a constrained layer's weight and its gradient; input and output do not
+# count.
 EVALUATE = "evaluate"
-# Constrain a weight and make one step of gradient descent, beyond weight and gradient.
+# The job that constrains a weight and makes one step; weight and gradient do not count.
 CONSTRAIN = "constrain"
 
 

@@ -16,7 +16,7 @@ __all__ = ["FIGURES", "Row", "Spread", "Table", "Target", "Verdict"]
 
 WIDTH = 200  # where the table is turned into text
 
-# What a target may be about, and its unit in print.
+# The figures that a target can bound, and their units in print.
 FIGURES = {
     "ratio": " times ours",
     "products": " products",

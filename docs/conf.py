@@ -16,7 +16,7 @@ author = "The torchmanifold contributors"
 copyright = "2026, the torchmanifold contributors"
 version = release = installed_version("torchmanifold")
 
-# -- What the pages are made of ----------------------------------------------------------
+# -- Extensions --------------------------------------------------------------------------
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -36,7 +36,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # "Example:" is a heading like any other, not an admonition.
 napoleon_use_admonition_for_examples = False
-# What is returned is said in words; its type is in the signature.
+# Docstrings describe the returned value in words; its type is in the signature.
 napoleon_use_rtype = False
 
 autodoc_member_order = "bysource"
@@ -54,11 +54,11 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torchmanifold\.parametrize\.)?(ParametrizationList|register_parametrization)"),
     # Pieces of types that Sphinx cuts at a bar.
     (r"py:.*", r"(types\.Annotated|dict|list|tuple)\[.*"),
-    # What a file keeps to itself: a base class of its own, an alias of a type.
+    # Private names of a file: a base class, an alias of a type.
     (r"py:.*", r"torchmanifold\..*\.(_\w+|F|R|Model|Point|Watch)"),
 ]
 
-# -- How they look ---------------------------------------------------------------------------
+# -- Appearance ------------------------------------------------------------------------------
 
 html_theme = "furo"
 html_title = f"torchmanifold {release}"
@@ -80,7 +80,7 @@ sphinx_gallery_conf = {
 }
 
 # -- Formulas ------------------------------------------------------------------------------------
-# As MathML, which browsers draw by themselves: the site needs no network and no script.
+# As MathML, which browsers draw, so the site needs no network and no script.
 
 
 def _mathml(node: nodes.Node, display: str) -> str:

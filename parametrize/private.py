@@ -40,7 +40,7 @@ running_loop = asyncio._get_running_loop
 
 _SWAPS = {_named_member_accessor.swap_tensor.__code__, _named_member_accessor.set_tensor.__code__}
 
-#: What in-place writes count up, in a tensor and all its views; inference tensors have none.
+#: The counter of in-place writes to a tensor and all its views; inference tensors have none.
 version = attrgetter("_version")
 #: The tensor that a tensor is a view of, or None.
 viewed = attrgetter("_base")

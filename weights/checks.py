@@ -20,7 +20,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def check_module(caller: str, name: str, module: object, remedy: str = "") -> None:
-    """Refuse what is no module.
+    """Refuse an object that is not a module.
 
     Raises:
         TypeError: with the name of the argument.

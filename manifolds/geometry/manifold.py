@@ -256,7 +256,7 @@ class Manifold(Tables, Statistics):
 
         Raises:
             ValueError: if no point has that shape.
-            TypeError: for sizes that are no integers, and if no point has entries of that dtype.
+            TypeError: for sizes that are not integers, or a dtype that no point has.
         """
         shape = sizes(self, shape)
         self.check_shape(shape)

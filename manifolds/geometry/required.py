@@ -1,4 +1,4 @@
-"""The refusal of an argument that is no manifold."""
+"""The refusal of an argument that is not a manifold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["require_manifold"]
 
 
 def require_manifold(owner: str, value: object, name: str = "manifold") -> None:
-    """Raise a TypeError with an example, for a class of manifolds with the value that is meant."""
+    """Raise a TypeError with an example; for a class, the example is an instance of it."""
     if isinstance(value, Manifold):
         return
     if isinstance(value, type) and issubclass(value, Manifold):

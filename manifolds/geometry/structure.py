@@ -45,9 +45,9 @@ def sizes(owner: object, given: tuple[Any, ...]) -> Shape:
     """The shape in the arguments of `random`: integers one by one, or a shape.
 
     Raises:
-        TypeError: for what is no shape.
+        TypeError: for arguments that are not a shape.
     """
-    if any(isinstance(part, tuple | list | dict) for part in given):  # of a product, one a factor
+    if any(isinstance(part, tuple | list | dict) for part in given):  # shapes of the factors
         return given[0] if len(given) == 1 else given
     try:
         return given if is_shape(given) else tuple(map(operator.index, given))

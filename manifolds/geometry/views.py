@@ -133,7 +133,7 @@ def on_matrices(
 
 
 def require_tensors(view: View) -> None:
-    """Refuse a view of a product, whose points are not tensors, and of what is not a manifold."""
+    """Refuse a view of a product, whose points are not tensors, or of another object."""
     require_manifold(type(view).__name__, view.manifold)
     if not isinstance(view.manifold.event_ndim, int):
         raise ValueError(

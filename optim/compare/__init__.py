@@ -1,7 +1,8 @@
 """Experiments: problems x methods -> runs -> table, figures and report.
 
-Problems know nothing of methods, methods nothing of figures, and figures are drawn from recorded
-rows and what the problems declare. The command line is `torchmanifold compare`; from Python:
+Problems know nothing of methods, and methods know nothing of figures. Figures are drawn from
+recorded rows and from the panels of the problems. The command line is `torchmanifold compare`; from
+Python:
 
     results = tm.compare.run(["pca"], ["riemannian-sgd", "trust-region"], seeds=3)
 """
@@ -55,8 +56,8 @@ __all__ = [
     "with_preset",
 ]
 
-#: What reads or draws results needs pandas and matplotlib, which take longer to import than a
-#: short run: the processes that run problems go without.
+#: Names that read or draw results. They need pandas and matplotlib, whose import takes longer than
+#: a short run, so the processes that run problems do not load them.
 _LATER = {
     "Results": "results",
     "Said": "trackers",

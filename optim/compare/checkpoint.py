@@ -108,5 +108,5 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     sound = isinstance(state, dict) and all(isinstance(state.get(k), t) for k, t in PARTS.items())
     if not sound:
-        raise ValueError(f"{path} is no checkpoint of a comparison; remove it")
+        raise ValueError(f"{path} is not a checkpoint of a comparison; remove it")
     return state

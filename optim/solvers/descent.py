@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Descent(ABC):
-    """A rule for directions, from the gradient and what it remembers, with a line search."""
+    """A rule for directions, from the gradient and a memory, with a line search."""
 
     #: the order of the derivatives that it needs
     order: ClassVar[int] = 1

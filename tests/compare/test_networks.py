@@ -132,7 +132,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
         "garbage": (os.urandom(3000), "is damaged"),
         "foreign": ((tmp_path / "foreign").read_bytes(), "is of another run"),
         "emptied": ((tmp_path / "emptied").read_bytes(), "does not fit"),
-        "list": ((tmp_path / "list").read_bytes(), "is no checkpoint"),
+        "list": ((tmp_path / "list").read_bytes(), "is not a checkpoint"),
     }
     for data, message in cases.values():
         path.write_bytes(data)

@@ -167,7 +167,7 @@ class PositiveSemidefinite(_OfRank):
             ValueError: `p` is not symmetric positive semidefinite of this rank.
         """
         name = type(self).__name__
-        # p = z z' with z = u s v', hence u s^2 u'.
+        # With z = u s v', p = z z' is u s^2 u'.
         u, s, _ = _leading(semidefinite_factor(p, self.rank, name), self.rank, name)
         return u, 2 * _log_diagonal(s, p.shape[-1], name)
 

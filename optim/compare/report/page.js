@@ -55,7 +55,7 @@ function refresh() {
     row.hidden = state.hidden.has(row.dataset.method);
 }
 
-// A chart is drawn when it is first seen: a page with hundreds of them opens at once.
+// A chart is drawn when it first becomes visible, so a page with hundreds of charts opens quickly.
 const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting && !entry.target.dataset.seen) {
     entry.target.dataset.seen = "1";
