@@ -15,6 +15,7 @@ from .benchmark import Benchmark, Settings
 from .maps import MAPS
 from .optim import OPTIM
 from .parametrize import PARAMETRIZE
+from .solvers import SOLVERS
 from .table import Row, Spread, Table, Target, Verdict
 from .timing import Contender, Work, measure
 
@@ -33,4 +34,4 @@ __all__ = [
 ]
 
 #: the benchmarks by name
-BENCHMARKS: dict[str, Benchmark] = {each.name: each for each in (MAPS, OPTIM, PARAMETRIZE)}
+BENCHMARKS: dict[str, Benchmark] = {each.name: each for each in (MAPS, OPTIM, PARAMETRIZE, SOLVERS)}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
+from typing import Any
 
 import geotorch
 import torch
@@ -14,11 +16,17 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils import parametrize as torch_parametrize
 
+from .solver_problems import Problem
+
 __all__ = [
+    "Solved",
     "geoopt_sgd",
     "geotorch_orthogonal",
     "has",
     "pogo",
+    "pymanopt_backends",
+    "pymanopt_loop",
+    "pymanopt_solver",
     "torch_adam",
     "torch_cached",
     "torch_muon",
@@ -27,7 +35,7 @@ __all__ = [
     "versions",
 ]
 
-DISTRIBUTIONS = ("torch", "geotorch", "geoopt", "pogo-torch")
+DISTRIBUTIONS = ("torch", "geotorch", "geoopt", "pogo-torch", "pymanopt")
 
 
 @contextmanager
@@ -133,3 +141,111 @@ def torch_muon(
     parameters: list[Tensor] = [nn.Parameter(x.clone()) for x in points]
     optimizer = torch.optim.Muon(parameters, lr=lr, momentum=momentum, weight_decay=0)
     return optimizer, parameters
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Where a solver ended: the value, the gradient norm, and the work that it took."""
+
+    value: float
+    gradient_norm: float
+    iterations: int
+    evaluations: int | None = None
+    products: int | None = None
+
+    def counts(self, tolerance: float) -> str:
+        """Iterations, evaluations and Hessian products, and whether the tolerance was missed."""
+        known = [n for n in (self.iterations, self.evaluations, self.products) if n is not None]
+        missed = self.gradient_norm > tolerance
+        return "/".join(map(str, known)) + f" MISSED {self.gradient_norm:.0e}" * missed
+
+
+def pymanopt_backends(by_hand: bool) -> list[str]:
+    """The backends of pymanopt that can be used: autodiff where installed, NumPy with our own."""
+    return ["torch", *(["numpy by hand"] if by_hand else [])]
+
+
+def pymanopt_solver(
+    problem: Problem, method: str, backend: str, tolerance: float, limit: int
+) -> Callable[[], Solved]:
+    """A run of one of pymanopt's optimizers.
+
+    Args:
+        problem: one problem.
+        method: `"TrustRegions"` or `"ConjugateGradient"`.
+        backend: one of `pymanopt_backends`.
+        tolerance: the gradient norm at which it stops.
+        limit: iterations.
+    """
+    with _quietly():
+        import pymanopt
+
+    name, arguments, *named = problem.peer
+    manifold = getattr(pymanopt.manifolds, name)(*arguments, **dict(*named))
+    counts = {"evaluations": 0, "gradients": 0, "products": 0}
+
+    def counted(what: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        def call(*points: Any) -> Any:
+            counts[what] += 1
+            return function(*points, *args)
+
+        return call
+
+    wrap: Any
+    derivatives: dict[str, Any] = {}
+    if backend == "torch":
+        wrap, args = pymanopt.function.pytorch(manifold), problem.args
+    else:
+        wrap, args = pymanopt.function.numpy(manifold), tuple(a.numpy() for a in problem.args)
+        derivatives["euclidean_gradient"] = wrap(counted("gradients", problem.gradient, args))
+        derivatives["euclidean_hessian"] = wrap(counted("products", problem.hessian, args))
+    cost = wrap(counted("evaluations", problem.fun, args))
+    x0 = problem.x0.numpy()
+
+    def run() -> Solved:
+        for what in counts:
+            counts[what] = 0
+        stopping = {"min_gradient_norm": tolerance, "min_step_size": 0.0, "max_time": 600.0}
+        optimizer = getattr(pymanopt.optimizers, method)(
+            verbosity=0, max_iterations=limit, **stopping
+        )
+        made = pymanopt.Problem(manifold, cost, **derivatives)
+        with _quietly():
+            result = optimizer.run(made, initial_point=x0)
+        norm = manifold.norm(result.point, made.riemannian_gradient(result.point))
+        return Solved(
+            float(result.cost),
+            float(norm),
+            result.iterations,
+            counts["evaluations"],
+            counts["products"] if backend != "torch" else None,
+        )
+
+    return run
+
+
+def pymanopt_loop(
+    problem: Problem, method: str, backend: str, tolerance: float, limit: int
+) -> Callable[[], Solved]:
+    """One run of pymanopt after another over the problems of a batch."""
+    runs = [
+        pymanopt_solver(
+            replace(problem, x0=x0, args=tuple(a[i] for a in problem.args)),
+            method,
+            backend,
+            tolerance,
+            limit,
+        )
+        for i, x0 in enumerate(problem.x0)
+    ]
+
+    def run() -> Solved:
+        ends = [one() for one in runs]
+        return Solved(
+            sum(end.value for end in ends),
+            max(end.gradient_norm for end in ends),
+            max(end.iterations for end in ends),
+            sum(end.evaluations or 0 for end in ends),
+        )
+
+    return run

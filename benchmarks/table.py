@@ -131,6 +131,7 @@ class Row:
         residual: the error of the result, evaluated in float64.
         megabytes: peak of memory beyond the memory before, if it is measured.
         verdicts: the targets of this row.
+        note: words about the result, such as counts.
     """
 
     work: str
@@ -143,6 +144,7 @@ class Row:
     residual: float
     megabytes: float | None = None
     verdicts: tuple[Verdict, ...] = ()
+    note: str = ""
 
 
 @dataclass
@@ -182,6 +184,7 @@ class Table:
             right = head not in ("work", "method")
             table.add_column(head, justify="right" if right else "left", no_wrap=right)
         table.add_column("MB", justify="right")
+        table.add_column("note", justify="right", no_wrap=True)
         table.add_column("target")
         before = ""
         for row in self.rows:
@@ -195,6 +198,7 @@ class Table:
                 "" if row.products is None else _number(row.products),
                 f"{row.residual:.1e}",
                 "" if row.megabytes is None else _number(row.megabytes),
+                row.note,
                 "\n".join(map(str, row.verdicts)),
                 style="bold" if row.ours else "",
             )

@@ -39,6 +39,7 @@ class Contender:
         number: calls in a sample; by default as many as take 2 ms.
         megabytes: peak memory, measured after the timing.
         weight_megabytes: memory of the weight, for targets in units of it.
+        note: words about the result, made after the timing.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Contender:
     number: int | None = None
     megabytes: Callable[[], float] | None = None
     weight_megabytes: float | None = None
+    note: Callable[[], str] = str
 
 
 @dataclass
@@ -210,6 +212,7 @@ def _rows(work: Work, clocks: list[_Clock], judge: bool) -> list[Row]:
                 residual=float(contender.residual()),
                 megabytes=megabytes,
                 verdicts=tuple(verdicts),
+                note=contender.note(),
             )
         )
     return rows

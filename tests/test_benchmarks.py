@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from functools import cache
 from pathlib import Path
 
@@ -202,3 +203,10 @@ def test_a_target_names_a_figure() -> None:
 def test_spread_is_the_median_and_the_quartiles() -> None:
     assert Spread.of([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
     assert Spread.of([7.0]) == Spread(7.0, 7.0, 7.0)
+
+
+def test_solvers_reach_one_value_and_say_what_it_took() -> None:
+    for row in quick("solvers"):
+        assert row.residual < 1e-8, row
+        if not row.work.startswith("argmin"):
+            assert re.fullmatch(r"\d+(/\d+){1,2}", row.note), row
