@@ -1,6 +1,6 @@
 """The problems of the benchmark of solvers.
 
-Derivatives by hand use operators alone, so that the same lines compute with tensors and arrays.
+Derivatives by hand use only operators, so the same lines compute with tensors and arrays.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ __all__ = ["BATCHED", "PROBLEMS", "Problem"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A function of a point, and everything that a solver is told.
+    """A function of a point, with the other arguments of a solver.
 
     Args:
-        name: printed, with the size.
+        name: its name in the table, with the size.
         fun: `fun(x, *args)`, the value of each problem.
         x0: the initial point.
-        manifold: here.
-        peer: the name of pymanopt's manifold, its arguments, and those by keyword.
+        manifold: the manifold of this library.
+        peer: the name of pymanopt's manifold, its arguments, and its keyword arguments.
         args: the data; if there are many problems, their dimension comes first.
-        gradient: `gradient(x, *args)`, the Euclidean one.
-        hessian: `hessian(x, v, *args)`, the Euclidean one.
+        gradient: `gradient(x, *args)`, the Euclidean gradient.
+        hessian: `hessian(x, v, *args)`, the Euclidean Hessian along `v`.
     """
 
     name: str
@@ -216,7 +216,7 @@ def _mean_square(x: Tensor, inverse: Tensor) -> Tensor:
 
 
 def mean_of_matrices(count: int, k: int = 10, n: int = 5) -> Problem:
-    """Means of definite matrices, each of its own."""
+    """Means of definite matrices, one for each problem."""
     a = _definite(count, k, n)
     return Problem(
         f"SPD mean of {k}, {n} x {n}",
@@ -229,7 +229,7 @@ def mean_of_matrices(count: int, k: int = 10, n: int = 5) -> Problem:
 
 
 def principal_components(count: int) -> Problem:
-    """Dominant subspaces, each of its own matrix."""
+    """Dominant subspaces of many matrices."""
     n, p = 20, 3
     a = _definite(count, n)
     return Problem(
@@ -243,7 +243,7 @@ def principal_components(count: int) -> Problem:
 
 
 def robust_rotation(count: int) -> Problem:
-    """Averages of rotations, each of its own, less drawn by outliers."""
+    """Averages of rotations, one for each problem, on which outliers have less influence."""
     SO = tm.SpecialOrthogonal()
     truth = SO.random(count, 1, 3, 3, dtype=torch.float64)
     turns = tm.SkewSymmetric().project(0.3 * _normal(count, 20, 3, 3))

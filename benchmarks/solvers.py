@@ -1,8 +1,8 @@
 """The benchmark of solvers: the time to the same gradient norm from the same initial point.
 
-A time means little without the value that it led to. The residual of a row is its value above the
-least value that any contender found, relative to that value. A row whose gradient norm missed the
-tolerance says so beside its counts.
+A time means little without the value that it led to. The residual of a row is the excess of its
+value over the least value of all contenders, relative to that value. If the gradient norm of a row
+missed the tolerance, a note stands beside its counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BATCH = Target.faster(50)
 
 
 class _Race:
-    """Contenders, and what each of them reached."""
+    """Contenders with their results."""
 
     def __init__(self) -> None:
         self.contenders: list[Contender] = []
@@ -62,7 +62,7 @@ class _Race:
         )
 
     def excess(self, who: str) -> float:
-        """The value above the least one, relative to it."""
+        """The excess of the value over the least one, relative to it."""
         best = min(solved.value for solved in self.found.values())
         return (self.found[who].value - best) / max(abs(best), 1e-300)
 

@@ -1,6 +1,6 @@
 """The data that comes with scikit-learn.
 
-A process imports scikit-learn with the first data that it reads: that takes a second, and most
+A process imports scikit-learn only when it reads data, because the import takes a second and most
 problems are generated. scikit-learn has no types, so its values are Any.
 """
 
