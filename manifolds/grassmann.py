@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -30,6 +31,7 @@ from torchmanifold.manifolds.geometry import (
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
+    cos_sinc,
     gram_residual,
     in_working_precision,
     inner,
@@ -63,6 +65,29 @@ def _arctan_ratio_slope(t: Tensor) -> Tensor:
     return torch.where(small, series, (1 / (1 + r) - _arctan_ratio(r)) / (2 * r))
 
 
+def _sinc(t: Tensor) -> Tensor:
+    """`sin(r) / r` for `r = sqrt(t)`."""
+    return cos_sinc(t)[1]
+
+
+def _sinc_slope(t: Tensor) -> Tensor:
+    small = t < 1
+    far = torch.where(small, 1.0, t)
+    cosine, sinc = cos_sinc(far)
+    near = torch.where(small, t, 0.0)
+    series = tuple((-1) ** k * -(k + 1) / math.factorial(2 * k + 3) for k in range(9))
+    return torch.where(small, _series(near, series), (cosine - sinc) / (2 * far))
+
+
+def _versine(t: Tensor) -> Tensor:
+    """`(1 - cos(r)) / r^2` for `r = sqrt(t)`."""
+    return _sinc(t / 4).square() / 2
+
+
+def _versine_slope(t: Tensor) -> Tensor:
+    return _sinc(t / 4) * _sinc_slope(t / 4) / 4
+
+
 def _normal(x: Tensor, z: Tensor) -> Tensor:
     """The part of `z` that is orthogonal to the span of `x`."""
     return z - x @ (x.mH @ z)
@@ -88,6 +113,20 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     # care, and the derivative is finite there.
     t = _inverse_polar(M, x, y)
     return t @ maps.spectral(t.mH @ t, _arctan_ratio, _arctan_ratio_slope)
+
+
+def _parallel_transport(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    # Edelman, Arias & Smith 1998, theorem 2.4, with functions of `v'v` in place of the SVD of `v`.
+    t, along = v.mH @ v, v.mH @ w
+    turned = x @ maps.spectral(t, _sinc, _sinc_slope) + v @ maps.spectral(
+        t, _versine, _versine_slope
+    )
+    return w - turned @ along
+
+
+def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
+    """`pi / 2`: one principal angle is right; a single point if the subspace is everything."""
+    return math.pi / 2 if shape[-1] < shape[-2] else math.inf
 
 
 # An angle counts as a right angle if its cosine is below this number.
@@ -147,7 +186,14 @@ class Grassmann(Manifold):
     numbers: ClassVar[Literal["real", "complex", "either"]] = "either"
     event_ndim: ClassVar[int] = 2
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
-        EuclideanMetric: MetricRule(weingarten=weingarten, exp=_exp, log=_log, dist=_dist)
+        EuclideanMetric: MetricRule(
+            weingarten=weingarten,
+            exp=_exp,
+            log=_log,
+            dist=_dist,
+            parallel_transport=_parallel_transport,
+            injectivity_radius=_radius,
+        )
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Polar: RetractionRule(polar, {EuclideanMetric: 2}, _inverse_polar),

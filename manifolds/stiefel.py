@@ -84,6 +84,22 @@ def _along(x: Tensor, t: Tensor, scale: float) -> Tensor:
     return t + (scale - 1) * (x @ skew(x.mH @ t))
 
 
+def _canonical_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
+    # The derivative of `g - x g'x`, and the Christoffel term of Edelman, Arias & Smith 1998,
+    # eq. (2.49), of the gradient and `v`.
+    g = egrad - x @ (egrad.mH @ x)
+    across = v.mH @ (g - x @ (x.mH @ g))
+    derivative = ehess - v @ (egrad.mH @ x) - x @ (ehess.mH @ x + egrad.mH @ v)
+    return derivative + (v @ (g.mH @ x) + g @ (v.mH @ x)) / 2 + x @ sym(across)
+
+
+def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
+    # Zimmermann & Stoye, The injectivity radius of the compact Stiefel manifold under the Euclidean
+    # metric, 2024. A square point only turns, and a plane turns in two columns.
+    n, p = shape[-2:]
+    return math.pi if p < n else math.sqrt(2) * math.pi if n > 1 else math.inf
+
+
 def _canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return _along(x, M.tangent(x, v), math.sqrt(2))
 
@@ -141,7 +157,10 @@ class Stiefel(Manifold):
     orthonormal: ClassVar[bool] = True
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(
-            steepest=guarded(_steepest), weingarten=weingarten, exp=_embedded_exp
+            steepest=guarded(_steepest),
+            weingarten=weingarten,
+            exp=_embedded_exp,
+            injectivity_radius=_radius,
         ),
         Canonical: MetricRule(
             inner=_canonical_inner,
@@ -149,6 +168,7 @@ class Stiefel(Manifold):
             steepest=guarded(_steepest),
             coordinates=_canonical_coordinates,
             inverse_coordinates=_canonical_inverse_coordinates,
+            hessian=_canonical_hessian,
             exp=_canonical_exp,
         ),
     }

@@ -107,6 +107,17 @@ def test_grassmann_against_pymanopt():
     assert M.dim((7, 3)) == peer.dim
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-4, 0.7, 3.0, 20.0])
+def test_grassmann_transports_as_the_rotation_that_moves_the_point(length):
+    M = tm.Grassmann()
+    x, _, w = pair(M, 7, 3)
+    v = M.random_tangent(x)
+    v = (length * v / v.norm()).requires_grad_()
+    turn = scipy.linalg.expm((v @ x.mT - x @ v.mT).detach().numpy())
+    same(M.parallel_transport(x, v, w).detach(), turn @ w.numpy())
+    assert torch.autograd.gradcheck(lambda v: M.parallel_transport(x, v, w), v)
+
+
 def test_a_point_of_grassmann_is_a_subspace_and_not_its_basis():
     M = tm.Grassmann(retraction=tm.Exp())
     x, y, v = pair(M, 7, 3)
