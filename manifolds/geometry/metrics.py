@@ -87,9 +87,11 @@ Row4 = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
 class MetricRule:
     """One metric on one manifold: the functions that implement it.
 
-    If one of the first five functions or `hessian` is None, it is that of a submanifold with the
-    Frobenius inner product: `inner` sums over the entries, and the others are the orthogonal
-    projection to the tangent space. Any other function that is None has no known closed form.
+    If `inner`, `gradient`, `coordinates`, `inverse_coordinates`, `carry` or `hessian` is None, it
+    is that of a submanifold with the Frobenius inner product: `inner` sums over the entries,
+    `hessian` follows from `weingarten`, and the others are the orthogonal projection to the tangent
+    space. If `steepest` or `dist` is None, it has the default below. Any other function that is
+    None has no known closed form.
 
     Args:
         inner: `(manifold, x, u, v) -> (*batch,)`.

@@ -39,9 +39,10 @@ class Statistics:
         r"""The Karcher mean: a point at which `sum_i w_i log_x(p_i) = 0`.
 
         If the points lie in a ball of less than half the convexity radius, it is the only minimizer
-        of `sum_i w_i dist(x, p_i)^2`; on manifolds without positive curvature it always is.
-        Otherwise it may be one of several. The method is gradient descent from the projection of
-        the mean of the coordinates, with a step of 1 that is halved whenever the gradient grows.
+        of `sum_i w_i dist(x, p_i)^2`. On complete, simply connected manifolds without positive
+        curvature, such as hyperbolic space, it always is. Otherwise it may be one of several. The
+        method is gradient descent from the projection of the mean of the coordinates, with a step
+        of 1 that is halved whenever the gradient grows.
 
         Args:
             points: `(m, *batch, *event)`.

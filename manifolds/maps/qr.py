@@ -33,8 +33,8 @@ class _QRDerivative(MatrixFunction):
     """The orthonormal factor `q` of `z = q r` with positive diagonal, with its derivative in `z`.
 
     `factors` computes it from `z`, and may use that `z` is the sum of `x` and `v`. The backward
-    pass computes a factor that is None.
-    With `P` the upper triangle of `q'G`, diagonal halved: `grad = (G - q (P + P')) r^-H`.
+    pass computes a factor that is None. With `P` the upper triangle of `q'G`, diagonal halved:
+    `grad = (G - q (P + P')) r^-H`.
     """
 
     @staticmethod

@@ -1,10 +1,10 @@
 """Functions of symmetric (Hermitian) matrices, with derivatives that stay finite.
 
-A scalar function acts on a symmetric matrix through its eigenvalues,
-`f(S) = U diag(f(l)) U'`. Its derivative is a Schur product in the eigenbasis with the
-*divided differences* `f[x, y] = (f(x) - f(y)) / (x - y)` (Daleckii-Krein), and its second
-derivative needs `f[x, y, z]`. Both are smooth functions of the eigenvalues, also where
-eigenvalues coincide. Differentiating through `eigh` would divide by zero there.
+A scalar function acts on a symmetric matrix through its eigenvalues, `f(S) = U diag(f(l)) U'`. Its
+derivative is a Schur product in the eigenbasis with the *divided differences*
+`f[x, y] = (f(x) - f(y)) / (x - y)` (Daleckii-Krein), and its second derivative needs `f[x, y, z]`.
+Both are smooth functions of the eigenvalues, also where eigenvalues coincide. Differentiating
+through `eigh` would divide by zero there.
 """
 
 from __future__ import annotations
