@@ -12,6 +12,7 @@ without its residual says nothing.
 """
 
 from .benchmark import Benchmark, Settings
+from .manifolds import MANIFOLDS
 from .maps import MAPS
 from .optim import OPTIM
 from .parametrize import PARAMETRIZE
@@ -34,4 +35,6 @@ __all__ = [
 ]
 
 #: the benchmarks by name
-BENCHMARKS: dict[str, Benchmark] = {each.name: each for each in (MAPS, OPTIM, PARAMETRIZE, SOLVERS)}
+BENCHMARKS: dict[str, Benchmark] = {
+    each.name: each for each in (MAPS, MANIFOLDS, OPTIM, PARAMETRIZE, SOLVERS)
+}

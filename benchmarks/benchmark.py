@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from .peers import versions
 from .table import Row, Table
@@ -112,7 +113,9 @@ def _threads(number: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:
-        yield
+        # The BLAS of NumPy, in which peers compute, has threads of its own.
+        with threadpool_limits(torch.get_num_threads()):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -20,6 +21,7 @@ from .solver_problems import Problem
 
 __all__ = [
     "Solved",
+    "geoopt_method",
     "geoopt_sgd",
     "geotorch_orthogonal",
     "has",
@@ -109,6 +111,18 @@ def geoopt_sgd(
     manifold = geoopt.Stiefel(canonical=canonical)
     parameters = [geoopt.ManifoldParameter(x.clone(), manifold=manifold) for x in points]
     return geoopt.optim.RiemannianSGD(parameters, lr=lr, momentum=momentum), parameters
+
+
+def geoopt_method(manifold: str, method: str, x: Tensor, other: Tensor) -> Callable[[], Tensor]:
+    """A method of a manifold of geoopt at a point, by our name for it."""
+    with _quietly():
+        import geoopt
+
+    names = {"exp": "expmap", "log": "logmap", "dist": "dist", "retract": "retr"}
+    call: Callable[[], Tensor] = partial(
+        getattr(getattr(geoopt, manifold)(), names[method]), x, other
+    )
+    return call
 
 
 def pogo(
