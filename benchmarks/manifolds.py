@@ -81,8 +81,8 @@ def _work(name: str, settings: Settings, case: Case, method: str, count: int) ->
     v = 0.5 * M.random_tangent(x) / M.dim(case.shape) ** 0.5
     end = M.retract(x, v)
     other = end if method in ("log", "dist") else v
-    exact: Tensor = getattr(M, method)(x, other)
     at, towards = x.float(), other.float()
+    exact: Tensor = getattr(M, method)(at.double(), towards.double())
 
     def contender(
         who: str, call: Callable[[], Tensor], *targets: Target, ours: bool = False
