@@ -19,61 +19,41 @@ from torchmanifold.manifolds.geometry import (
     Projection,
     Retraction,
     RetractionRule,
+    circle_angle,
+    circle_dot,
+    circle_exp,
+    circle_log,
+    circle_transport,
+    circle_unit,
     guarded,
     is_complex,
 )
-from torchmanifold.manifolds.linalg import cos_sinc, event_sum, in_working_precision
+from torchmanifold.manifolds.linalg import event_sum, in_working_precision
 
 __all__ = ["Sphere"]
 
 
-def _dot(u: Tensor, v: Tensor) -> Tensor:
-    product = (u.conj() * v).sum(-1, keepdim=True)
-    return product.real if product.is_complex() else product
-
-
-def _unit(x: Tensor) -> Tensor:
-    # Division by the largest entry keeps huge and tiny vectors from over- and underflow.
-    scale = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    x = x / scale
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+LAST = (-1,)
 
 
 def _exp(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    cos, sinc = cos_sinc(_dot(v, v))
-    # The last normalization keeps the error of 10^4 steps at rounding level; else it would add up.
-    return _unit(cos * x + sinc * v)
+    return circle_exp(x, v, LAST)
 
 
 def _log(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    cos = _dot(x, y)
-    u = y - cos * x
-    square = _dot(u, u)
-    near = (square < 1e-4) & (cos > 0)
-    sin = torch.where(near, 1.0, square).sqrt()
-    # arcsin(s)/s to order s^10: exact to rounding for s < 1e-2, and smooth at s = 0.
-    s = torch.where(near, square, 0.0)
-    series = 1 + s * (1 / 6 + s * (3 / 40 + s * (15 / 336 + s * (105 / 3456))))
-    return torch.where(near, series, torch.atan2(sin, cos) / sin) * u
+    return circle_log(x, y, LAST)
 
 
 def _dist(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    # Accurate for near and for opposite points, unlike arc cosine and arc sine.
-    chord, other = (torch.linalg.vector_norm(z, dim=-1) for z in (x - y, x + y))
-    return 2 * torch.atan2(chord, other)
+    return circle_angle(x, y, LAST)
 
 
 def _weingarten(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    return -_dot(x, w) * v
+    return -circle_dot(x, w, LAST) * v
 
 
 def _transport(manifold: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    # The part of w along v turns with the velocity, and the rest stays.
-    square = _dot(v, v)
-    cos, sinc = cos_sinc(square)
-    # (cos - 1) / |v|^2 = -sinc(|v| / 2)^2 / 2
-    half = cos_sinc(square / 4)[1]
-    return w - _dot(v, w) * (sinc * x + half.square() / 2 * v)
+    return circle_transport(x, v, w, LAST)
 
 
 def _radius(manifold: Manifold, shape: tuple[int, ...]) -> float:
@@ -81,11 +61,11 @@ def _radius(manifold: Manifold, shape: tuple[int, ...]) -> float:
 
 
 def _nearest(manifold: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return _unit(x + v)
+    return circle_unit(x + v, LAST)
 
 
 def _inverse_nearest(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
-    return y / _dot(x, y) - x
+    return y / circle_dot(x, y, LAST) - x
 
 
 @dataclass(frozen=True)
@@ -137,17 +117,17 @@ class Sphere(Manifold):
         self.check_dtype(z.dtype)
         first = torch.zeros_like(z)
         first[..., 0] = 1
-        return _unit(torch.where((z == 0).all(-1, keepdim=True), first, z))
+        return circle_unit(torch.where((z == 0).all(-1, keepdim=True), first, z), LAST)
 
     @guarded
     def tangent(self, x: Tensor, z: Tensor) -> Tensor:
         """`z - <x, z> x`."""
-        return z - _dot(x, z) * x
+        return z - circle_dot(x, z, LAST) * x
 
     @in_working_precision
     def sample(self, z: Tensor) -> Tensor:
         """Uniform on the sphere."""
-        return _unit(z)
+        return circle_unit(z, LAST)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse a number."""
