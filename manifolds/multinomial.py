@@ -93,6 +93,14 @@ def _projection(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return _inside(z / torch.linalg.vector_norm(z, dim=-1, keepdim=True))
 
 
+def _inverse_projection(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    root, other = x.sqrt(), y.sqrt()
+    # The difference of the roots, without their cancellation where the points are near.
+    d = (y - x) / (other + root)
+    along = (root * d).sum(-1, keepdim=True)
+    return _tangent(x, 2 * root * (d - along * root) / (1 + along))
+
+
 def _softmax(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     a = v / x
     # A longer step is shortened, so no ratio of entries changes by more than a factor of 1 / eps.
@@ -159,7 +167,7 @@ class Multinomial(Manifold):
         )
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
-        Projection: RetractionRule(_projection, {Fisher: 2}),
+        Projection: RetractionRule(_projection, {Fisher: 2}, _inverse_projection),
         Softmax: RetractionRule(_softmax, {Fisher: 1}, _inverse_softmax),
         Exp: RetractionRule(_exp, {Fisher: 2}, _log),
     }

@@ -52,6 +52,21 @@ def test_the_simplex_is_a_part_of_a_sphere_of_radius_two():
     torch.testing.assert_close(found.x, q, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("gap", [1.0, 1e-4])
+def test_inverse_retractions_of_the_simplex_lead_to_the_point(dtype, gap):
+    """For points far apart and for near ones; float32 agrees with float64."""
+    g, eps = torch.Generator().manual_seed(0), torch.finfo(dtype).eps
+    x, other = tm.Multinomial().random(2, 50, 6, generator=g, dtype=dtype)
+    y = x + gap * (other - x)
+    for retraction in (tm.Projection(), tm.Exp()):
+        M = tm.Multinomial(retraction=retraction)
+        v = M.inverse_retract(x, y)
+        assert (M.retract(x, v) - y).abs().max() < 20 * eps
+        wide = M.inverse_retract(*(p.double() / p.double().sum(-1, keepdim=True) for p in (x, y)))
+        assert (v - wide).norm(dim=-1).max() < 100 * eps * max(1.0, float(wide.norm(dim=-1).max()))
+
+
 def test_projection_to_the_simplex_is_the_nearest_point():
     g = torch.Generator().manual_seed(0)
     z = torch.randn(50, 6, generator=g, dtype=torch.float64)
