@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from torchmanifold.optim.compare.instance import Instance, Panel
-from torchmanifold.optim.compare.method import Config, Method, Solver, method
+from torchmanifold.optim.compare.method import Config, Loop, Method, Solver, method
 from torchmanifold.optim.compare.methods import METHODS
 from torchmanifold.optim.compare.perform import perform
 from torchmanifold.optim.compare.plan import Plan, Run, with_preset
@@ -33,6 +33,7 @@ __all__ = [
     "PROBLEMS",
     "Config",
     "Instance",
+    "Loop",
     "Method",
     "Panel",
     "Plan",

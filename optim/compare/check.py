@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from torchmanifold.optim.compare.method import Method
+from torchmanifold.optim.compare.method import Loop, Method, Solver
 from torchmanifold.optim.compare.plan import Plan, Run
 from torchmanifold.optim.compare.problem import Problem
 from torchmanifold.optim.compare.registry import is_ours
@@ -108,8 +108,8 @@ def _try(problem: Problem, method: Method, values: Mapping[str, Any], plan: Plan
             raise ValueError(
                 f"method {method.name} cannot be built on {problem.name}: {text}"
             ) from error
-    kinds = "an optimizer, a tm.compare.Solver, or a function of one step"
-    if not callable(getattr(stepper, "step", stepper)) and not hasattr(stepper, "method"):
+    kinds = "an optimizer, a tm.compare.Solver or Loop, or a function of one step"
+    if not callable(getattr(stepper, "step", stepper)) and not isinstance(stepper, Solver | Loop):
         raise ValueError(f"method {method.name} must return {kinds}; got {stepper!r}")
 
 

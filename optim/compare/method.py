@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torchmanifold.manifolds import Manifold, Retraction
 from torchmanifold.optim.compare.problem import Problem, check_name, reference_of
 
-__all__ = ["Config", "Method", "Solver", "Stepper", "method"]
+__all__ = ["Config", "Look", "Loop", "Method", "Solver", "Stepper", "method"]
 
 HOW = ("riemannian", "parametrized", "plain")
 
@@ -73,9 +73,31 @@ class Solver:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+# A function of an iteration and its point.
+Look = Callable[[int, Any], None]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A solver of another library, which owns its loop, as a method of a comparison.
+
+    Args:
+        minimize: `minimize(loss, x, steps, tol, look)` minimizes `loss(x)` from the point `x` in at
+            most so many steps and calls `look(iteration, x)` at each point, also at the last.
+        tol: the gradient norm at which it stops.
+
+    Example:
+        >>> Loop(lambda loss, x, steps, tol, look: look(steps, x)).tol
+        1e-12
+    """
+
+    minimize: Callable[[Callable[[Any], Tensor], Any, int, float, Look], None]
+    tol: float = 1e-12
+
+
 # The closure of an optimizer evaluates the loss and its gradient; the closure of a function of one
 # step evaluates only the loss.
-Stepper = Optimizer | Solver | Callable[[Callable[[], Tensor]], Any]
+Stepper = Optimizer | Solver | Loop | Callable[[Callable[[], Tensor]], Any]
 
 
 @dataclass(frozen=True)
@@ -84,7 +106,7 @@ class Method:
 
     Args:
         name: name on the command line and in results.
-        build: `build(model, config)` returns an optimizer, a `Solver`, or a function
+        build: `build(model, config)` returns an optimizer, a `Solver`, a `Loop`, or a function
             `step(objective)` that makes one step on `objective() -> loss`.
         grid: the values of each hyperparameter; every combination is one run.
         accepts: further hyperparameters that `build` understands.

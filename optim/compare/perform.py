@@ -11,135 +11,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
 
 from torchmanifold.optim.compare.checkpoint import Checkpoint
-from torchmanifold.optim.compare.method import Method, Solver, Stepper
+from torchmanifold.optim.compare.marks import Mark, looped, marks, solved, stepped
+from torchmanifold.optim.compare.method import Loop, Method, Solver
 from torchmanifold.optim.compare.plan import Run
 from torchmanifold.optim.compare.problem import Problem
 from torchmanifold.optim.compare.registry import find_method, find_problem
 from torchmanifold.optim.compare.task import DTYPES, Task
-from torchmanifold.optim.solvers import minimize, stop
 
-__all__ = ["Row", "failed_row", "marks", "perform"]
+__all__ = ["Row", "failed_row", "perform"]
 
 Row = dict[str, Any]
 Log = Callable[[Run, Row], None]
-
-RECORDS = 16  # records of a run on a log axis
-EVENLY = 50  # records of a run that is recorded evenly
-
-
-def marks(steps: int, spacing: str = "log", record: int | None = None) -> list[int]:
-    """The steps after which a run is recorded: 0, then on a log axis, or evenly.
-
-    Example:
-        >>> marks(5), marks(5, "linear", record=2)
-        ([0, 1, 2, 3, 4, 5], [0, 2, 4, 5])
-    """
-    if spacing == "linear":
-        return sorted({*range(0, steps, record or max(1, steps // EVENLY)), steps})
-    spaced = np.geomspace(1, steps, min(RECORDS, steps)).round().astype(int)
-    return sorted({0, *spaced.tolist(), *range(1, min(steps, 5) + 1), steps})
-
-
-class _Clock:
-    """Seconds of the steps, without measurements.
-
-    With one thread on the CPU they are seconds of processor time, which other work on the machine
-    does not lengthen.
-    """
-
-    def __init__(self, device: str, seconds: float = 0.0) -> None:
-        self._cuda = torch.device(device).type == "cuda"
-        alone = not self._cuda and torch.get_num_threads() == 1
-        self._now = time.process_time if alone else time.perf_counter
-        self._before, self._begin = seconds, 0.0
-
-    def start(self) -> None:
-        """Start or resume."""
-        self._synchronise()
-        self._begin = self._now()
-
-    def stop(self) -> float:
-        """Pause, and return the seconds so far."""
-        self._synchronise()
-        self._before += self._now() - self._begin
-        return self._before
-
-    def _synchronise(self) -> None:
-        if self._cuda:
-            torch.cuda.synchronize()
-
-
-def _step(stepper: Any, objective: Callable[[], Tensor]) -> None:
-    """One step of an optimizer, or of a function of one step."""
-    if not isinstance(stepper, Optimizer):
-        stepper(objective)
-        return
-
-    def closure() -> Tensor:
-        stepper.zero_grad(set_to_none=True)
-        loss = objective()
-        loss.backward()
-        return loss
-
-    stepper.step(closure)  # type: ignore[arg-type]  # all of them take tensors
-
-
-# The record of a run at each mark: iteration, seconds, evaluations, measurements.
-Mark = tuple[int, float, int, dict[str, Any]]
-
-
-def _stepped(
-    task: Task, stepper: Stepper, run: Run, places: list[int], kept: Checkpoint
-) -> Iterator[Mark]:
-    """The marks of an optimizer or a function of one step, continued from a checkpoint."""
-    done, seconds = kept.done, kept.seconds
-    clock = _Clock(run.device, seconds)
-    for place in [mark for mark in places if mark > done or (mark == 0 and not kept.rows)]:
-        clock.start()
-        for step in range(done, place):
-            _step(stepper, task.objective(step))
-        done, seconds = place, clock.stop()
-        yield place, seconds, task.evaluations, task.measure()
-
-
-def _solved(task: Task, solver: Solver, run: Run, places: list[int]) -> Iterator[Mark]:
-    """The marks of a solver, which owns its loop, so its callback records them."""
-    found: list[Mark] = [(0, 0.0, 0, task.measure())]
-    clock, coming = _Clock(run.device), [*places[1:], math.inf]
-
-    def look(info: Any) -> None:
-        if info.nit < coming[0]:
-            return
-        seconds = clock.stop()
-        while coming[0] <= info.nit:
-            del coming[0]
-        # A Hessian-vector product costs about as much as a value with its gradient.
-        found.append((info.nit, seconds, info.nfev + info.nhev, task.measure(info.x)))
-        clock.start()
-
-    limits = stop.GradientNorm(solver.tol) | stop.Iterations(run.steps)
-    initial = task.model()
-    clock.start()
-    result = minimize(
-        task.loss,
-        initial,
-        task.manifold,
-        solver.method,
-        stop=limits if run.time_limit is None else limits | stop.Seconds(run.time_limit),
-        options=solver.options,
-        callback=look,
-    )
-    seconds = clock.stop()
-    if found[-1][0] < result.nit:
-        evaluations = result.nfev + result.nhev
-        found.append((result.nit, seconds, evaluations, task.measure(result.x)))
-    yield from found
 
 
 def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iterator[Mark]:
@@ -149,9 +34,11 @@ def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iter
     stepper = task.prepare(method, dict(run.config))
     task.evaluations = kept.restore(task.model, stepper)
     if isinstance(stepper, Solver):
-        found = _solved(task, stepper, run, places)
+        found = solved(task, stepper, run, places)
+    elif isinstance(stepper, Loop):
+        found = looped(task, stepper, run, places)
     else:
-        found = _stepped(task, stepper, run, places, kept)
+        found = stepped(task, stepper, run, places, kept)
     first = not kept.rows
     while True:
         try:

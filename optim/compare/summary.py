@@ -46,6 +46,17 @@ def _with_value(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFram
     return frame.assign(value=value, below=wrong & known)
 
 
+def _agrees(last: pd.DataFrame) -> pd.Series:
+    """Whether a run ended at the least loss of all runs on its instance.
+
+    The tolerance is the square root of eps, relative to the loss where that is above one.
+    """
+    loss = last["loss"].mask(last["diverged"])
+    least = loss.groupby([last["problem"], last["dtype"], last["seed"]]).transform("min")
+    near = last["dtype"].map(lambda dtype: math.sqrt(np.finfo(dtype).eps))
+    return loss - least <= near * least.abs().clip(lower=1.0)
+
+
 def summarize(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
     """One row for each problem, dtype, method and choice of hyperparameters, over its seeds.
 
@@ -54,7 +65,8 @@ def summarize(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
     marks, for each method on each problem, the hyperparameters with the smallest value. Among
     several at the rounding level it marks those with the smaller gaps on the way. `below` marks a
     problem whose loss was found well below its stated optimum; such a problem is ranked by the
-    loss.
+    loss. `agrees` marks runs that all ended at the least loss of their instances, up to the square
+    root of eps: only their times can be compared.
 
     Args:
         frame: rows, from `Results.frame`.
@@ -66,11 +78,12 @@ def summarize(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
     last = frame[frame["final"]].join(way, on=RUN)
     last.loc[last["diverged"], ["value", "way"]] = math.inf
     last = last.join(_solved(frame, problems), on=RUN).fillna({"solved_at": math.inf})
+    last["agrees"] = _agrees(last)
     last["ms_per_step"] = 1e3 * last["seconds"] / last["iteration"].clip(lower=1)
     scores = [
         name
         for name in frame.columns
-        if name not in MEASURED | ABOUT | {"value", "below"}
+        if name not in MEASURED | ABOUT | {"value", "below", "agrees"}
         and pd.api.types.is_numeric_dtype(frame[name])
     ]
     groups = last.groupby(GROUP, sort=False)
@@ -91,6 +104,7 @@ def summarize(frame: pd.DataFrame, problems: Mapping[str, Any]) -> pd.DataFrame:
         solved_at=("solved_at", "median"),
         floor=("floor", "first"),
         below=("below", "first"),
+        agrees=("agrees", "all"),
         reason=("reason", "first"),
         way=("way", "median"),
     ).reset_index()

@@ -70,6 +70,18 @@ def test_rebased_after_every_step_is_riemannian(name):
     assert ends[0] == pytest.approx(ends[1], rel=1e-10)
 
 
+@pytest.mark.parametrize("method", ["pymanopt-cg", "pymanopt-trust-region", "scipy-lbfgs"])
+@pytest.mark.parametrize("name", ["brockett", "max-cut", "rotation-sync", "spd-mean"])
+def test_solvers_of_other_libraries_find_the_optimum(name, method):
+    rows = perform(Run(name, method, (), 0, 400, "float64"))
+    # A parametrization changes the curvature: scipy needs thousands of steps on some problems.
+    near = 1e-3 if method == "scipy-lbfgs" else 1e-6
+    assert abs(rows[-1]["gap"]) < near * max(1, abs(rows[0]["gap"]))
+    assert rows[-1]["evaluations"] >= rows[-1]["iteration"] > 5
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds) and seconds[-1] > 0
+
+
 def test_presets_name_what_exists():
     for preset in PRESETS.values():
         assert set(preset.problems) <= set(PROBLEMS)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from torchmanifold.optim.compare import Results, perform, plan_of
+from torchmanifold.optim.compare import Results, perform, plan_of, run
 from torchmanifold.optim.compare.engine import carry
 from torchmanifold.optim.compare.environment import environment
 from torchmanifold.optim.compare.perform import failed_row
@@ -23,7 +23,7 @@ RUNS = list(SMALL.runs())
 def fill(folder, runs, resume=False):
     results = Results(folder)
     done = results.begin(SMALL, "a command", resume)
-    for rows in carry((run for run in runs if run.key not in done), perform, None):
+    for rows in carry((one for one in runs if one.key not in done), perform, None):
         results.append(rows)
     return results
 
@@ -171,3 +171,15 @@ def test_environment_names_versions_and_machine():
     about = environment("cpu")
     assert about["torch"] == torch.__version__
     assert "cores" in about["processor"]
+
+
+def test_a_time_is_shown_beside_agreement_only(tmp_path):
+    results = run(["brockett"], ["trust-region", "lbfgs", "riemannian-sgd"], seeds=2, steps=60,
+                  dtypes=["float64"], grid={"lr": [1e-3]}, out=tmp_path / "r", workers=1,
+                  quiet=True)  # fmt: skip
+    agrees = results.summary().set_index("method")["agrees"]
+    assert agrees.to_dict() == {"trust-region": True, "lbfgs": True, "riemannian-sgd": False}
+    lines = {
+        line.split()[0]: line.split() for line in str(results.table()).splitlines() if line.strip()
+    }
+    assert lines["riemannian-sgd"][-1] == "-" and float(lines["trust-region"][-1]) > 0

@@ -18,7 +18,8 @@ LEFT = ("method", "chosen", "note")
 COMMON = {
     "problem", "dtype", "method", "config", "chosen", "seeds", "diverged", "value",
     "value_smallest", "value_largest", "loss", "gradient_norm", "residual_largest", "iterations",
-    "evaluations", "seconds", "ms_per_step", "solved_at", "floor", "below", "reason",
+    "evaluations", "seconds", "ms_per_step", "solved_at", "floor", "below", "agrees",
+    "reason",
 }  # fmt: skip
 WORDS = {"heldout_rmse": "RMSE", "accuracy": "acc."}
 
@@ -44,6 +45,11 @@ def _value(row: Any) -> str:
 
 def _number(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.1e}"
+
+
+def _seconds(row: Any) -> str:
+    """The time; a dash if the method ended elsewhere than the best, since it means nothing then."""
+    return f"{row.seconds:.2g}" if row.agrees else "-"
 
 
 def _note(row: Any, scores: list[str]) -> str:
@@ -72,7 +78,8 @@ def _cells(row: Any, scores: list[str]) -> dict[str, str]:
         "gradient": _number(getattr(row, "gradient_norm", float("nan"))),
         "residual": _number(row.residual_largest),
         "evals": f"{row.evaluations:.0f}",
-        "ms/step": "" if pd.isna(row.ms_per_step) else f"{row.ms_per_step:.2f}",
+        "seconds": "" if row.network else _seconds(row),
+        "ms/step": f"{row.ms_per_step:.2f}" if row.network and row.ms_per_step >= 0 else "",
         "note": _note(row, scores),
     }
 
@@ -87,7 +94,8 @@ def sections(
         problems: the descriptions of the problems, from the settings.
     """
     exact = summary["problem"].map(lambda name: problems[name]["exact"])
-    rows = summary.assign(exact=exact)[summary["chosen"]]
+    network = summary["problem"].map(lambda name: problems[name]["network"])
+    rows = summary.assign(exact=exact, network=network)[summary["chosen"]]
     scores = [name for name in summary.columns if name not in COMMON]
     scores = [name for name in scores if pd.api.types.is_numeric_dtype(summary[name])]
     hyper = {part.partition("=")[0] for text in summary["config"] for part in text.split(", ")}
