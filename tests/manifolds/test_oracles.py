@@ -323,3 +323,24 @@ def test_positive_numbers():
     same(M.exp(x, v), peer.exp(x.numpy(), v.numpy()))
     same(M.log(x, y), peer.log(x.numpy(), y.numpy()))
     same(M.dist(x, y)[0], peer.dist(x.numpy(), y.numpy()))
+
+
+def test_multinomial_is_geoopt_s_sphere_of_roots():
+    M, peer = tm.Multinomial(), geoopt.SphereExact()
+    x, y, v = pair(M, 3, 5)
+    v = 0.2 * v  # short enough to stay inside
+    w = M.random_tangent(x)
+    root, other = x.sqrt(), y.sqrt()
+    same(M.dist(x, y), 2 * peer.dist(root, other), 1e-9)
+    same(M.log(x, y), 2 * root * peer.logmap(root, other), 1e-9)
+    same(M.exp(x, v), peer.expmap(root, v / (2 * root)).square(), 1e-9)
+    same(M.inner(x, v, w), 4 * peer.inner(root, v / (2 * root), w / (2 * root)), 1e-9)
+
+
+def test_doubly_stochastic_is_geoopt_s_polytope_but_for_the_scale_of_its_metric():
+    M, peer = tm.DoublyStochastic(), geoopt.BirkhoffPolytope(max_iter=2000, tol=1e-14, eps=0.0)
+    x, _, v = pair(M, 4, 4)
+    z = torch.rand(4, 4, dtype=F64) + 0.1
+    same(M.gradient(x, z), peer.egrad2rgrad(x, z), 1e-9)
+    same(M.inner(x, v, v), 4 * peer.inner(x, v))  # geoopt divides by n, but not the gradient
+    same(M.project(z), peer.projx(z[None])[0], 1e-9)
