@@ -28,6 +28,7 @@ Examples:
   torchmanifold compare rnn-copy --length 200 --method exp --method lstm
   torchmanifold compare my_experiment.py --method trust-region --seeds 5
 """
+WATCH = 10.0  # seconds between two pages
 MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10**3}
 
 
@@ -106,6 +107,11 @@ MOST = {"--steps": 10**9, "--seeds": 10**4, "--workers": 10**4, "--threads": 10*
 )
 @click.option("--resume", is_flag=True, help="Finish the runs that the folder --out lacks.")
 @click.option(
+    "--watch",
+    is_flag=True,
+    help="Write the report every 10 seconds while runs end; it reloads itself in the browser.",
+)
+@click.option(
     "--tensorboard",
     is_flag=True,
     help="Log to OUT/tensorboard too; needs: pip install tensorboard.",
@@ -125,6 +131,7 @@ def compare(
     out: Path | None,
     resume: bool,
     tensorboard: bool,
+    watch: bool,
     **options: Any,
 ) -> None:
     """Compare methods on problems, of the library or of your own file.
@@ -169,6 +176,7 @@ def compare(
         command="torchmanifold " + shlex.join(sys.argv[1:]),
         log=_tensorboard(folder) if tensorboard else tools.Said() if networks else None,
         progress=partial(tools.progress, console()),
+        watch=WATCH if watch else None,
     )
     _run(session, folder, resume)
 
@@ -215,6 +223,8 @@ def _run(session: Any, folder: Path, resume: bool) -> None:
     def begun(todo: int, done: int, workers: int) -> None:
         nonlocal started
         started = True
+        if session.watch is not None and todo:
+            out.print(f"Watch {folder / 'report.html'} in a browser", soft_wrap=True)
         kept = f", {done} kept" if done else ""
         device = session.plan.device
         out.print(f"{todo} runs{kept} on {device}, {workers} at a time -> {folder}", soft_wrap=True)

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -245,11 +245,13 @@ class Results:
         figure = profile_figure(table, tol, against)
         return save(figure, self.folder / "figures" / f"profile-{against}.svg")
 
-    def report(self, path: Path | str | None = None) -> Path:
+    def report(self, path: Path | str | None = None, live: Mapping[str, Any] | None = None) -> Path:
         """Write summary.csv, the figures and the report, a page that needs no network.
 
         Args:
             path: the path of the page; by default `report.html` in the folder.
+            live: the numbers `done` and `total` of runs, and the seconds `every` after which the
+                page reloads itself. The page is then written alone, without figures.
 
         Returns:
             The path of the page.
@@ -261,10 +263,10 @@ class Results:
         record, frame = self.settings(), self.frame()
         settings = record["settings"]
         summary = summarize(frame, settings["problems"])
-        chosen = summary[summary["chosen"]]
-        draw(frame, chosen, settings, self.folder / "figures")
-        self._replace(self.folder / "summary.csv", summary.to_csv(index=False))
-        text = page(record, frame, summary)
+        if live is None:
+            draw(frame, summary[summary["chosen"]], settings, self.folder / "figures")
+            self._replace(self.folder / "summary.csv", summary.to_csv(index=False))
+        text = page(record, frame, summary, live)
         return self._replace(Path(path) if path else self.folder / "report.html", text)
 
     @staticmethod

@@ -17,6 +17,7 @@ import torch
 
 from torchmanifold.optim.compare.check import check, check_findable
 from torchmanifold.optim.compare.engine import Attempt, carry, executor_of
+from torchmanifold.optim.compare.live import Live
 from torchmanifold.optim.compare.method import Method
 from torchmanifold.optim.compare.perform import Row
 from torchmanifold.optim.compare.plan import ALL, Grids, Plan, Run
@@ -137,6 +138,8 @@ class Session:
         command: the command, for the record.
         log: called with each run and each of its new rows.
         progress: shows the progress.
+        watch: while runs end, the report is written as often as this, in seconds, and reloads
+            itself in the browser.
 
     Example:
         >>> import tempfile
@@ -154,6 +157,7 @@ class Session:
     command: str = ""
     log: Callable[[Run, Row], None] | None = None
     progress: Progress | None = None
+    watch: float | None = None
 
     def run(self, begun: Callable[[int, int, int], None] | None = None) -> Results:
         """Perform the runs that the folder lacks, and write the report.
@@ -165,6 +169,8 @@ class Session:
             ValueError: before anything is written, for a plan that cannot run.
             OSError: if the folder cannot be written; finished runs are kept.
         """
+        if self.watch is not None and not self.watch > 0:
+            raise ValueError(f"watch must be a positive number of seconds, got {self.watch!r}")
         runs = check(self.plan)
         executor, workers = executor_of(self.engine, self.workers, self.plan.device)
         try:
@@ -176,12 +182,14 @@ class Session:
             if begun is not None:
                 begun(len(todo), len(done), workers)
             networks = any(problem.is_network for problem in self.plan.problems)
+            live = Live(results, len(todo), self.watch)
             attempt = Attempt(self.folder / "checkpoints" if networks else None, self.log)
             show = self.progress or (lambda runs: nullcontext(lambda rows: None))
             with show(todo) as advance:
                 for rows in carry(todo, attempt, executor, workers):
                     results.append(rows)
                     advance(rows)
+                    live(rows)
         finally:
             if executor is not None and not isinstance(self.engine, Executor):
                 executor.shutdown(wait=True, cancel_futures=True)
@@ -203,6 +211,7 @@ def run(
     workers: int | None = None,
     log: Callable[[Run, Row], None] | None = None,
     quiet: bool = False,
+    watch: float | None = None,
     **plan: Any,
 ) -> Results:
     """Compare methods on problems.
@@ -220,6 +229,8 @@ def run(
             the runs stay in this process.
         log: called with each run and each of its new rows.
         quiet: show no progress.
+        watch: while runs end, write the report as often as this, in seconds. It then reloads itself
+            in the browser.
         plan: `seeds`, `dtypes`, `steps`, `grid`, `device`, `threads`, `time_limit`, `preset`, as
             for `plan_of`. `grid={"lr": [0.1]}` is for all methods that have a learning rate, and
             `grid={"heavy-ball": {"lr": [0.1]}}` for one method.
@@ -250,5 +261,6 @@ def run(
         workers=workers,
         log=log,
         progress=None if quiet else partial(progress, None),
+        watch=watch,
     )
     return session.run()

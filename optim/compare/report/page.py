@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -96,13 +97,19 @@ def _own(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def page(record: dict[str, Any], frame: pd.DataFrame, summary: pd.DataFrame) -> str:
+def page(
+    record: dict[str, Any],
+    frame: pd.DataFrame,
+    summary: pd.DataFrame,
+    live: Mapping[str, Any] | None = None,
+) -> str:
     """The report as HTML.
 
     Args:
         record: the content of settings.json.
         frame: rows, from `Results.frame`.
         summary: the summary, from `summarize`.
+        live: while runs end, `done`, `total`, and the seconds `every` after which it reloads.
     """
     settings = record["settings"]
     chosen = summary[summary["chosen"]]
@@ -119,6 +126,7 @@ def page(record: dict[str, Any], frame: pd.DataFrame, summary: pd.DataFrame) -> 
     )
     return environment.get_template("page.html.j2").render(
         record=record,
+        live=live,
         settings=settings,
         methods=methods,
         looks=data["looks"],
