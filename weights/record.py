@@ -272,11 +272,12 @@ def manifold_of(
 
     Raises:
         TypeError: for a module without a name, or a parameter with one.
+        AttributeError: if the module has nothing of that name.
     """
     if isinstance(module_or_parameter, nn.Module):
         if tensor_name is None:
             raise TypeError("manifold_of: with a module, tensor_name is needed")
-        return dict(constrained(module_or_parameter)).get(tensor_name)
+        return _named(module_or_parameter, tensor_name)
     if tensor_name is not None:
         raise TypeError("manifold_of: tensor_name goes with a module, got a tensor")
     placement = placement_of(module_or_parameter)
@@ -285,5 +286,13 @@ def manifold_of(
 
 def is_constrained(module: nn.Module, tensor_name: str | None = None) -> bool:
     """Whether a weight of the module (any, without a name) is constrained."""
-    names = [name for name, _ in constrained(module)]
-    return bool(names) if tensor_name is None else tensor_name in names
+    if tensor_name is None:
+        return bool(list(constrained(module)))
+    return _named(module, tensor_name) is not None
+
+
+def _named(module: nn.Module, name: str) -> Manifold | None:
+    found = dict(constrained(module))
+    if name not in found:
+        getattr(module, name)  # raises for a misspelt name, which must not look unconstrained
+    return found.get(name)

@@ -114,3 +114,11 @@ def test_a_mean_of_one_point_is_refused():
 def test_sizes_may_be_any_integers():
     shape = torch.tensor([3, 2]).numpy()
     assert M.random(*shape).shape == M.random((3, 2)).shape == M.random(torch.Size((3, 2))).shape
+
+
+def test_a_misspelt_name_is_not_an_unconstrained_weight():
+    layer = tm.constrain(torch.nn.Linear(4, 3), "weight", tm.Stiefel())
+    assert tm.manifold_of(layer, "bias") is None and not tm.is_constrained(layer, "bias")
+    for question in (tm.manifold_of, tm.is_constrained):
+        with pytest.raises(AttributeError, match="wieght"):
+            question(layer, "wieght")
