@@ -461,17 +461,25 @@ def test_accumulated_and_clipped_gradients(ours, options):
 
 
 def test_grad_scaler_and_autocast():
-    model = Mixed()
-    optimizer = SGD(model, lr=0.05, momentum=0.9)
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    for i in range(5):
-        optimizer.zero_grad()
-        # The step too is inside: it must not run in half precision.
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = model(batch(model, i)).pow(2).sum()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+    """A scale that is a power of two changes no bit of a run."""
+
+    def trained(scaled):
+        torch.manual_seed(0)
+        model = Mixed()
+        optimizer = SGD(model, lr=0.05, momentum=0.9)
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0, enabled=scaled)
+        for i in range(5):
+            optimizer.zero_grad()
+            # The step too is inside: it must not run in half precision.
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = model(batch(model, i)).pow(2).sum()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+        return model
+
+    model = trained(scaled=True)
+    assert same(model, trained(scaled=False))
     assert max(model.residuals()) < 1e-5
 
 

@@ -413,18 +413,24 @@ def test_checkpointing(reentrant):
 
 
 def test_clipping_and_mixed_precision():
-    module, x = model(), torch.randn(2, 4)
-    optimizer = torch.optim.AdamW(module.parameters())
-    scaler = torch.amp.GradScaler("cpu")
-    for _ in range(2):
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = module(x).float().square().sum()
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        assert nn.utils.clip_grad_norm_(module.parameters(), 0.1) > 0
-        scaler.step(optimizer)
-        scaler.update()
+    def trained(scaled):
+        torch.manual_seed(0)
+        module, x = model(), torch.randn(2, 4)
+        optimizer = torch.optim.AdamW(module.parameters())
+        scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+        for _ in range(2):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = module(x).float().square().sum()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            assert nn.utils.clip_grad_norm_(module.parameters(), 0.1) > 0
+            scaler.step(optimizer)
+            scaler.update()
+        return list(module.parameters())
+
+    # A scale that is a power of two changes no bit.
+    assert all(map(torch.equal, trained(scaled=True), trained(scaled=False)))
 
 
 def test_averaged_models_have_values_of_their_own():
