@@ -1,8 +1,8 @@
 """Every example runs, in a small size, and finds the results that its page states."""
 
 import importlib.util
-import re
 import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
