@@ -6,6 +6,7 @@ from torchmanifold.manifolds.correlation import Correlation
 from torchmanifold.manifolds.doubly_stochastic import DoublyStochastic
 from torchmanifold.manifolds.elliptope import Elliptope
 from torchmanifold.manifolds.euclidean import Euclidean
+from torchmanifold.manifolds.factored_fixed_rank import FactoredFixedRank
 from torchmanifold.manifolds.fixed_rank import FixedRank
 from torchmanifold.manifolds.geometry import (
     QR,
@@ -26,6 +27,7 @@ from torchmanifold.manifolds.geometry import (
     Metric,
     MetricRule,
     NewtonSchulz,
+    Orthographic,
     Polar,
     Product,
     Projection,
@@ -82,6 +84,7 @@ __all__ = [
     "EuclideanCholesky",
     "EuclideanMetric",
     "Exp",
+    "FactoredFixedRank",
     "Fisher",
     "FixedRank",
     "Flattened",
@@ -99,6 +102,7 @@ __all__ = [
     "NewtonSchulz",
     "Oblique",
     "Orthogonal",
+    "Orthographic",
     "PoincareBall",
     "Polar",
     "Positive",

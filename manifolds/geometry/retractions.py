@@ -15,6 +15,7 @@ __all__ = [
     "Cayley",
     "Exp",
     "NewtonSchulz",
+    "Orthographic",
     "Polar",
     "Projection",
     "Quadratic",
@@ -74,6 +75,11 @@ class NewtonSchulz(Retraction):
         """Refuse a number of steps that is not a positive integer."""
         if not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"NewtonSchulz: steps must be a positive integer, got {self.steps!r}")
+
+
+@dataclass(frozen=True)
+class Orthographic(Retraction):
+    """The point near `x + v` from which `x + v` differs by a normal vector at `x`."""
 
 
 @dataclass(frozen=True)
