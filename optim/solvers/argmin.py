@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from torchmanifold.optim.solvers.minimize import minimize
+from torchmanifold.optim.solvers.parts import leaves_of, structure_like
 from torchmanifold.optim.solvers.setup import objective_of
-from torchmanifold.optim.solvers.space import leaves_of, structure_like
 from torchmanifold.optim.solvers.truncated_cg import truncated_cg
 
 __all__ = ["argmin"]
@@ -51,7 +51,7 @@ class _Solution(torch.autograd.Function):
         space = objective.space
         point = objective.evaluate(space.take_in(x))
         pulled = space.take_in(structure_like(problem.x0, grads))
-        c = space.vector(tuple(F.gradient(g) for F, g in zip(point.frames, pulled, strict=True)))
+        c = space.vector(space.each(point.frames, "gradient", pulled))
         rows = space.rows
         step = truncated_cg(
             rows,
@@ -69,7 +69,7 @@ class _Solution(torch.autograd.Function):
                 f"does not depend smoothly on the data; add a term that makes it a strict minimum"
             )
         # -H^-1 applied to the incoming gradient, as a tangent vector.
-        along = tuple(F.up(v) for F, v in zip(point.frames, space.tensors(step.c), strict=True))
+        along = space.each(point.frames, "up", space.tensors(step.c))
         wanted = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
         with torch.enable_grad():
             free = [a.clone().requires_grad_() if i in wanted else a for i, a in enumerate(args)]

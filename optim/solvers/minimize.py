@@ -158,8 +158,8 @@ def _preconditioner(
 
     def apply(point: Point, c: Tensor) -> Tensor:
         # P = B^-1 A B^-*, symmetric in coordinates because A is symmetric in the metric.
-        u = tuple(F.up(v) for F, v in zip(point.frames, space.tensors(c), strict=True))
+        u = space.each(point.frames, "up", space.tensors(c))
         w = space.take_in(precondition(space.give_out(point.x), space.give_out(u)))
-        return space.vector(tuple(F.down(v) for F, v in zip(point.frames, w, strict=True)))
+        return space.vector(space.each(point.frames, "down", w))
 
     return apply

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmanifold.optim.solvers.parts import Leaves
 from torchmanifold.optim.solvers.point import Counts, Point
 from torchmanifold.optim.solvers.rows import Many, Scalar
-from torchmanifold.optim.solvers.space import Leaves, Space
+from torchmanifold.optim.solvers.space import Space
 
 __all__ = ["Objective"]
 
@@ -129,9 +130,7 @@ class Objective:
             if r is not None:
                 point.graph = (roots, *_adjoint(r, roots))
             point.egrad = tuple(slope.detach() for slope in slopes)
-        c = self.space.vector(
-            tuple(F.gradient(g) for F, g in zip(point.frames, point.egrad, strict=True))
-        )
+        c = self.space.vector(self.space.each(point.frames, "gradient", point.egrad))
         point.c, point.norm = c, self.space.rows.norm(c)
         return point
 
@@ -159,20 +158,21 @@ class Objective:
         parts = space.tensors(c)
         if self.differences:
             return self._difference(point, c)
-        u = tuple(F.up(part) for F, part in zip(point.frames, parts, strict=True))
+        u = space.each(point.frames, "up", parts)
         if self.residuals is not None:
-            found = zip(point.frames, self._gauss_newton(point, u), strict=True)
-            return space.vector(tuple(F.gradient(g) for F, g in found))
+            found = self._gauss_newton(point, u)
+            return space.vector(space.each(point.frames, "gradient", found))
         ehess = self._euclidean(point, u)
-        bent = self._bent(point, parts) if self.bends else (None,) * len(parts)
-        bends = []
-        for i, F in enumerate(point.frames):
-            bend = bent[i]
-            if bend is None:
-                bends.append(F.hessian(point.egrad[i], ehess[i], u[i]))
-            else:
-                bends.append(F.gradient(ehess[i]) + bend)
-        return space.vector(tuple(bends))
+        if not self.bends:
+            return space.vector(space.each(point.frames, "hessian", point.egrad, ehess, u))
+        bent = self._bent(point, parts)
+        given = zip(point.frames, *map(space.grouped, (point.egrad, ehess, u)), bent, strict=True)
+        return space.vector(
+            space.flat(
+                F.hessian(g, h, v) if bend is None else F.gradient(h) + bend
+                for F, g, h, v, bend in given
+            )
+        )
 
     def _euclidean(self, point: Point, u: Leaves) -> Leaves:
         space = self.space
@@ -204,7 +204,8 @@ class Objective:
         # one (Boumal 2023, proposition 5.44).
         if point.bent is None:
             graphs: list[Any] = []
-            for part, x, g in zip(self.space.parts, point.x, point.egrad, strict=True):
+            grouped = map(self.space.grouped, (point.x, point.egrad))
+            for part, x, g in zip(self.space.parts, *grouped, strict=True):
                 if part.manifold.offers("hessian"):
                     graphs.append(None)
                     continue
@@ -220,7 +221,7 @@ class Objective:
             else torch.autograd.grad(
                 graph[1], graph[0], v, retain_graph=True, materialize_grads=True
             )[0]
-            for graph, v in zip(point.bent, c, strict=True)
+            for graph, v in zip(point.bent, self.space.grouped(c), strict=True)
         ]
 
     def _difference(self, point: Point, c: Tensor) -> Tensor:
@@ -238,11 +239,10 @@ class Objective:
 
     def step(self, point: Point, c: Tensor) -> tuple[Tensor, Leaves]:
         """The part of `c` that has a tangent vector at the point, and that vector."""
-        if len(point.frames) == 1:
-            kept, u = point.frames[0].step(self.space.tensors(c)[0])
-            return self.space.vector((kept,)), (u,)
-        both = [F.step(v) for F, v in zip(point.frames, self.space.tensors(c), strict=True)]
-        return self.space.vector(tuple(b[0] for b in both)), tuple(b[1] for b in both)
+        space = self.space
+        parts = space.grouped(space.tensors(c))
+        both = [F.step(v) for F, v in zip(point.frames, parts, strict=True)]
+        return space.vector(space.flat(b[0] for b in both)), space.flat(b[1] for b in both)
 
     def moved(self, point: Point, c: Tensor) -> tuple[Leaves, Tensor]:
         """Retract along `c`; returns also the part of `c` that has a tangent vector."""

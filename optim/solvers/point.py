@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torchmanifold.optim.solvers.frames import Frame
+from torchmanifold.optim.solvers.parts import Leaves
 from torchmanifold.optim.solvers.rows import Scalar
-from torchmanifold.optim.solvers.space import Leaves
 
 __all__ = ["Counts", "Point"]
 

@@ -95,7 +95,7 @@ class SolverState:
         """
         if self.method != repr(method):
             raise ValueError(f"state: it was saved by {self.method}, the method is {method!r}")
-        x = tuple(self.values[f"x.{n}"] for n in range(len(objective.space.parts)))
+        x = tuple(self.values[f"x.{n}"] for n in range(len(objective.space.leaves)))
         counts = dataclasses.replace(objective.counts)
         like = first_state(method, objective, objective.evaluate(x))
         objective.counts.__dict__.update(counts.__dict__)

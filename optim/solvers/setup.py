@@ -11,14 +11,15 @@ from torch import Tensor
 
 from torchmanifold.manifolds import Euclidean, Manifold
 from torchmanifold.optim.solvers.objective import Objective
-from torchmanifold.optim.solvers.point import Point
-from torchmanifold.optim.solvers.space import (
-    Space,
+from torchmanifold.optim.solvers.parts import (
+    Factor,
+    factors_of,
     leaves_of,
-    manifolds_of,
     names_of,
     structure_like,
 )
+from torchmanifold.optim.solvers.point import Point
+from torchmanifold.optim.solvers.space import Space
 from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations
 
 __all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_manifold"]
@@ -79,43 +80,49 @@ def criteria_of(tol: float | None, stop: Criterion | None, order: int) -> Criter
     return found if stop is not None else found | Iterations(_ITERATIONS[order])
 
 
-def on_manifold(x0: Any, manifolds: tuple[Manifold, ...], name: str = "x0") -> Any:
+def on_manifold(x0: Any, factors: tuple[Factor, ...]) -> Any:
     """The point `x0`, projected to correct its rounding, as detached tensors.
 
     Raises:
         TypeError: for tensors that are not of float32, float64 or a complex type of these.
         ValueError: for NaN, infinities, wrong shapes and points off the manifold.
     """
-    mended = []
-    leaves = leaves_of(x0)
-    for leaf, M, what in zip(leaves, manifolds, names_of(x0, name), strict=True):
-        x = leaf.detach()
-        if x.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
-            raise TypeError(
-                f"{what}: expected float32, float64 or complex numbers, got {x.dtype}; use "
-                f"{what}.double()"
-            )
-        if (x.dtype, x.device) != (leaves[0].dtype, leaves[0].device) and (
-            x.real.dtype != leaves[0].real.dtype or x.device != leaves[0].device
-        ):
-            raise ValueError(
-                f"{what}: its dtype and device are {x.dtype} on {x.device}, those of the first "
-                f"tensor {leaves[0].dtype} on {leaves[0].device}"
-            )
-        M.check_dtype(x.dtype)
-        M.check_shape(tuple(x.shape))
-        bad = int((~torch.isfinite(x)).sum())
-        if bad:
-            raise ValueError(f"{what}: {bad} of {x.numel()} entries are NaN or infinite")
-        residual = float(M.residual(x).max()) if x.numel() else 0.0
-        allowed = _SLACK * M.tolerance(tuple(x.shape), torch.float32)
-        if not residual <= allowed:
-            raise ValueError(
-                f"{what} is not on {M!r}: its residual is {residual:.3g}, at most {allowed:.3g} is "
-                f"allowed; start from manifold.project({what})"
-            )
-        mended.append(M.project(x) if residual > M.tolerance(tuple(x.shape), x.dtype) else x)
+    mended: list[Tensor] = []
+    first = leaves_of(x0)[0]
+    for factor in factors:
+        mended += _factor_on_manifold(factor, first)
     return structure_like(x0, tuple(mended))
+
+
+def _factor_on_manifold(factor: Factor, first: Tensor) -> tuple[Tensor, ...]:
+    M = factor.manifold
+    x = structure_like(factor.point, tuple(leaf.detach() for leaf in leaves_of(factor.point)))
+    leaves = leaves_of(x)
+    for leaf, name in zip(leaves, names_of(factor.point, factor.name), strict=True):
+        if leaf.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
+            raise TypeError(
+                f"{name}: expected float32, float64 or complex numbers, got {leaf.dtype}; use "
+                f"{name}.double()"
+            )
+        if leaf.real.dtype != first.real.dtype or leaf.device != first.device:
+            raise ValueError(
+                f"{name}: its dtype and device are {leaf.dtype} on {leaf.device}, those of the "
+                f"first tensor {first.dtype} on {first.device}"
+            )
+        M.check_dtype(leaf.dtype)
+        bad = int((~torch.isfinite(leaf)).sum())
+        if bad:
+            raise ValueError(f"{name}: {bad} of {leaf.numel()} entries are NaN or infinite")
+    shapes: Any = structure_like(x, tuple(tuple(leaf.shape) for leaf in leaves))
+    M.check_shape(shapes)
+    residual = float(M.residual(x).max()) if leaves[0].numel() else 0.0
+    allowed = _SLACK * M.tolerance(shapes, torch.float32)
+    if not residual <= allowed:
+        raise ValueError(
+            f"{factor.name} is not on {M!r}: its residual is {residual:.3g}, at most "
+            f"{allowed:.3g} is allowed; start from manifold.project({factor.name})"
+        )
+    return leaves_of(M.project(x) if residual > M.tolerance(shapes, leaves[0].dtype) else x)
 
 
 def objective_of(
@@ -151,8 +158,8 @@ def objective_of(
     def default(leaf: Tensor) -> Manifold:
         return Euclidean(ndim=leaf.ndim)
 
-    manifolds = manifolds_of(x0, manifold, default)
-    x0 = on_manifold(x0, manifolds)
+    factors = factors_of(x0, manifold, default)
+    x0 = on_manifold(x0, factors)
     value = fun(x0, *args)
     if jac is True:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -170,15 +177,14 @@ def objective_of(
             f"operations of PyTorch, without .item() or NumPy, or pass jac"
         )
     if shape and manifold is None:
-        manifolds = manifolds_of(x0, None, lambda leaf: Euclidean(ndim=leaf.ndim - len(shape)))
-    for leaf, M in zip(leaves, manifolds, strict=True):
-        batch = tuple(leaf.shape[: leaf.ndim - M.event_ndim])
+        factors = factors_of(x0, None, lambda leaf: Euclidean(ndim=leaf.ndim - len(shape)))
+    for batch in (batch for factor in factors for batch in factor.batches()):
         if shape != batch[: len(shape)]:
             raise ValueError(
                 f"fun: its value has the shape {shape}, which must be () or the first of the batch "
                 f"dimensions {batch} of x0, one value a problem; use .sum() for one problem"
             )
-    objective = Objective(fun, Space.of(x0, manifolds, shape), args, jac, hessp, order)
+    objective = Objective(fun, Space.of(x0, factors, shape), args, jac, hessp, order)
     return objective, x0, torch.as_tensor(value).detach()
 
 
@@ -225,6 +231,6 @@ def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
 
 def _check_shapes(space: Space, gradient: Any) -> None:
     given = [tuple(leaf.shape) for leaf in leaves_of(gradient)]
-    wanted = [space.problems + part.shape for part in space.parts]
+    wanted = [space.problems + leaf.shape for leaf in space.leaves]
     if given != wanted:
         raise ValueError(f"jac: expected the shapes of x0, {wanted}, got {given}")

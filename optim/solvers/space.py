@@ -1,74 +1,62 @@
-"""Points of a solver: tensors, tuples or dicts of tensors on manifolds, as vectors and back."""
+"""The space of a solver: points on manifolds as vectors and back, for all problems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchmanifold.manifolds import Manifold, Product
+from torchmanifold.manifolds import Manifold
 from torchmanifold.optim.solvers.frames import Frame, frame
+from torchmanifold.optim.solvers.parts import (
+    Factor,
+    Leaves,
+    leaves_of,
+    of_tensors,
+    structure_like,
+)
 from torchmanifold.optim.solvers.rows import Many, One, Rows
 
-__all__ = ["Leaves", "Part", "Space", "leaves_of", "names_of", "structure_like"]
-
-# The tensors of a point, one for each factor.
-Leaves = tuple[Tensor, ...]
-
-
-def leaves_of(point: Any) -> Leaves:
-    """The tensors in a tensor, or in tuples, lists and dicts of them."""
-    if isinstance(point, Tensor):
-        return (point,)
-    if isinstance(point, Mapping):
-        return tuple(leaf for key in point for leaf in leaves_of(point[key]))
-    if isinstance(point, Sequence) and not isinstance(point, str):
-        return tuple(leaf for part in point for leaf in leaves_of(part))
-    raise TypeError(
-        f"x0: expected a tensor, or a tuple or dict of tensors, got {type(point).__name__}"
-    )
-
-
-def names_of(point: Any, name: str) -> list[str]:
-    """The user's name of each tensor of the point `name`, such as `x0['scale']` or `x0[1]`."""
-    if isinstance(point, Tensor):
-        return [name]
-    if isinstance(point, Mapping):
-        return [inner for key in point for inner in names_of(point[key], f"{name}[{key!r}]")]
-    return [inner for i, part in enumerate(point) for inner in names_of(part, f"{name}[{i}]")]
-
-
-def structure_like(like: Any, leaves: Leaves) -> Any:
-    """The tensors `leaves` in the form of the point `like`."""
-    remaining = iter(leaves)
-
-    def build(node: Any) -> Any:
-        if isinstance(node, Tensor):
-            return next(remaining)
-        if isinstance(node, Mapping):
-            return {key: build(node[key]) for key in node}
-        return tuple(build(part) for part in node)
-
-    return build(like)
+__all__ = ["Leaf", "Part", "Space"]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One tensor of a point: its manifold and the shape behind the dimensions of the problems."""
+class Leaf:
+    """One tensor of a point: its shape behind the dimensions of the problems."""
 
-    manifold: Manifold
     shape: tuple[int, ...]
     complex: bool
     size: int
 
-    def dim(self) -> int:
-        """Degrees of freedom of all points in the tensor."""
-        cut = len(self.shape) - self.manifold.event_ndim
-        count = torch.Size(self.shape[:cut]).numel()
-        return count * self.manifold.dim(self.shape[cut:])
+    @staticmethod
+    def of(tensor: Tensor, skipped: int) -> Leaf:
+        """The leaf of a tensor whose first dimensions are those of the problems."""
+        shape = tuple(tensor.shape[skipped:])
+        size = torch.Size(shape).numel() * (2 if tensor.is_complex() else 1)
+        return Leaf(shape, tensor.is_complex(), size)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One manifold of a point: its tensor, or the tensors that are a point of it together."""
+
+    manifold: Manifold
+    leaves: tuple[Leaf, ...]
+    dim: int  # degrees of freedom, of all points of one problem
+
+    @staticmethod
+    def of(factor: Factor, skipped: int) -> Part:
+        """The part of a factor whose first dimensions are those of the problems."""
+        M, tensors = factor.manifold, leaves_of(factor.point)
+        leaves = tuple(Leaf.of(tensor, skipped) for tensor in tensors)
+        shapes: Any = structure_like(factor.point, tuple(leaf.shape for leaf in leaves))
+        count = torch.Size(factor.batches()[0][skipped:]).numel()
+        return Part(M, leaves, count * M.dim(shapes, tensors[0].dtype))
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Space:
 
     Args:
         like: a point in the user's form.
-        parts: one for each tensor.
+        parts: one for each factor.
         problems: the shape of the problems, in front of each tensor of a user's point.
         rows: the arithmetic of vectors and scalars.
     """
@@ -88,20 +76,16 @@ class Space:
     rows: Rows
 
     @staticmethod
-    def of(x0: Any, manifolds: tuple[Manifold, ...], problems: tuple[int, ...]) -> Space:
-        """The space of the point `x0`, with one manifold for each of its tensors."""
-        leaves = leaves_of(x0)
-        parts = []
-        for leaf, manifold in zip(leaves, manifolds, strict=True):
-            shape = tuple(leaf.shape[len(problems) :])
-            size = torch.Size(shape).numel() * (2 if leaf.is_complex() else 1)
-            parts.append(Part(manifold, shape, leaf.is_complex(), size))
-        dtype, device = leaves[0].real.dtype, leaves[0].device
+    def of(x0: Any, factors: tuple[Factor, ...], problems: tuple[int, ...]) -> Space:
+        """The space of the point `x0`, from its factors."""
+        parts = tuple(Part.of(factor, len(problems)) for factor in factors)
+        first = leaves_of(x0)[0]
+        dtype, device = first.real.dtype, first.device
         count = torch.Size(problems).numel()
         rows: Rows = One(dtype, device)
         if count != 1 or device.type != "cpu":
             rows = Many(dtype, device, count)
-        return Space(x0, tuple(parts), problems, rows)
+        return Space(x0, parts, problems, rows)
 
     def taken(self, count: int) -> Space:
         """The space of fewer problems."""
@@ -116,12 +100,43 @@ class Space:
     @property
     def dim(self) -> int:
         """Degrees of freedom of one problem."""
-        return sum(part.dim() for part in self.parts)
+        return sum(part.dim for part in self.parts)
 
     @property
     def size(self) -> int:
         """Entries of a vector."""
-        return sum(part.size for part in self.parts)
+        return sum(leaf.size for leaf in self.leaves)
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The tensors of all parts."""
+        return tuple(leaf for part in self.parts for leaf in part.leaves)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether each part is one tensor."""
+        return not any(of_tensors(part.manifold) for part in self.parts)
+
+    def grouped(self, leaves: Leaves) -> tuple[Any, ...]:
+        """One point for each part: a tensor, or a tuple or dict of tensors."""
+        if self.plain:
+            return leaves
+        remaining = iter(leaves)
+        return tuple(
+            structure_like(part.manifold.event_ndim, tuple(islice(remaining, len(part.leaves))))
+            for part in self.parts
+        )
+
+    def flat(self, points: Iterable[Any]) -> Leaves:
+        """The tensors of one point for each part."""
+        if self.plain:
+            return tuple(points)
+        return tuple(leaf for point in points for leaf in leaves_of(point))
+
+    def each(self, frames: tuple[Frame, ...], name: str, *leaves: Leaves) -> Leaves:
+        """A method of the frames of all parts."""
+        parts = zip(frames, *map(self.grouped, leaves), strict=True)
+        return self.flat(getattr(frame, name)(*points) for frame, *points in parts)
 
     # -- points ----------------------------------------------------------------------------------
 
@@ -129,13 +144,13 @@ class Space:
         """A user's point as the tensors of the solver, `(count, *shape)` or `shape`."""
         front = () if self.single else (self.rows.count,)
         return tuple(
-            leaf.reshape((*front, *part.shape))
-            for leaf, part in zip(leaves_of(x), self.parts, strict=True)
+            tensor.reshape((*front, *leaf.shape))
+            for tensor, leaf in zip(leaves_of(x), self.leaves, strict=True)
         )
 
     def give_out(self, leaves: Leaves) -> Any:
         """The tensors of the solver as a user's point."""
-        if len(leaves) == 1 and leaves[0].ndim == len(self.problems) + len(self.parts[0].shape):
+        if len(leaves) == 1 and leaves[0].ndim == len(self.problems) + len(self.leaves[0].shape):
             whole: Leaves = leaves  # the shape is already right
             if len(self.problems) > 1:
                 whole = self._shaped(leaves)
@@ -145,15 +160,15 @@ class Space:
 
     def _shaped(self, leaves: Leaves) -> Leaves:
         return tuple(
-            leaf.reshape((*self.problems, *part.shape))
-            for leaf, part in zip(leaves, self.parts, strict=True)
+            tensor.reshape((*self.problems, *leaf.shape))
+            for tensor, leaf in zip(leaves, self.leaves, strict=True)
         )
 
     def residual(self, leaves: Leaves) -> Tensor:
         """The largest residual of each problem, in the shape of the problems."""
         worst = [
-            part.manifold.residual(leaf).reshape((*self.problems, -1)).amax(-1)
-            for leaf, part in zip(leaves, self.parts, strict=True)
+            part.manifold.residual(point).reshape((*self.problems, -1)).amax(-1)
+            for point, part in zip(self.grouped(leaves), self.parts, strict=True)
         ]
         return torch.stack(worst).amax(0)
 
@@ -161,27 +176,26 @@ class Space:
 
     def vector(self, leaves: Leaves) -> Tensor:
         """The tensors of a point or tangent vector as one real vector for each problem."""
-        if len(leaves) == 1 and not self.parts[0].complex:
+        if len(leaves) == 1 and not self.leaves[0].complex:
             return self.rows.flatten(leaves[0])
         flat = [
-            self.rows.flatten(torch.view_as_real(leaf.resolve_conj()) if part.complex else leaf)
-            for leaf, part in zip(leaves, self.parts, strict=True)
+            self.rows.flatten(torch.view_as_real(tensor.resolve_conj()) if leaf.complex else tensor)
+            for tensor, leaf in zip(leaves, self.leaves, strict=True)
         ]
         return torch.cat(flat, dim=-1)
 
     def tensors(self, vector: Tensor) -> Leaves:
         """The vectors as tensors of the shapes of a point."""
         front = () if self.single else (self.rows.count,)
-        if len(self.parts) == 1 and not self.parts[0].complex:
-            return (vector.view((*front, *self.parts[0].shape)),)
+        if len(self.leaves) == 1 and not self.leaves[0].complex:
+            return (vector.view((*front, *self.leaves[0].shape)),)
         found = []
-        for part, flat in zip(
-            self.parts, vector.split([part.size for part in self.parts], dim=-1), strict=True
-        ):
-            if part.complex:
-                flat = torch.view_as_complex(flat.reshape((*front, *part.shape, 2)))
+        sizes = [leaf.size for leaf in self.leaves]
+        for leaf, flat in zip(self.leaves, vector.split(sizes, dim=-1), strict=True):
+            if leaf.complex:
+                flat = torch.view_as_complex(flat.reshape((*front, *leaf.shape, 2)))
             else:
-                flat = flat.reshape((*front, *part.shape))
+                flat = flat.reshape((*front, *leaf.shape))
             found.append(flat)
         return tuple(found)
 
@@ -189,51 +203,10 @@ class Space:
 
     def frames(self, x: Leaves) -> tuple[Frame, ...]:
         """The frame of each part at the point."""
-        return tuple(frame(part.manifold, leaf) for part, leaf in zip(self.parts, x, strict=True))
+        points = zip(self.parts, self.grouped(x), strict=True)
+        return tuple(frame(part.manifold, point) for part, point in points)
 
     def retract(self, x: Leaves, u: Leaves) -> Leaves:
         """Move each part along its tangent vector."""
-        return tuple(
-            part.manifold.retract(leaf, v) for part, leaf, v in zip(self.parts, x, u, strict=True)
-        )
-
-
-def manifolds_of(x0: Any, manifold: Any, default: Callable[[Tensor], Manifold]) -> tuple[Any, ...]:
-    """One manifold for each tensor of `x0`, from a manifold, a product, or tuples and dicts.
-
-    Raises:
-        ValueError: if there are more or fewer manifolds than tensors, or other keys.
-    """
-    if isinstance(x0, Tensor):
-        if isinstance(manifold, Product) or not isinstance(manifold, Manifold | None):
-            raise ValueError(
-                f"manifold: x0 is one tensor, got {manifold!r}; pass a tuple or dict of tensors as "
-                f"x0, or one manifold"
-            )
-        return (default(x0) if manifold is None else manifold,)
-    if manifold is None:
-        return tuple(default(leaf) for leaf in leaves_of(x0))
-    inner = manifold.manifolds if isinstance(manifold, Product) else manifold
-    if isinstance(inner, Manifold):
-        raise ValueError(
-            f"manifold: x0 has {len(leaves_of(x0))} tensors, got {manifold!r}; pass a Product or a "
-            f"tuple or dict of manifolds"
-        )
-    if isinstance(x0, Mapping):
-        if isinstance(inner, Mapping):
-            if set(inner) != set(x0):
-                raise ValueError(
-                    f"manifold: its keys are {sorted(inner)}, those of x0 are {sorted(x0)}"
-                )
-            pairs = [(x0[key], inner[key]) for key in x0]
-        else:
-            pairs = _zipped(list(x0.values()), list(inner))
-    else:
-        pairs = _zipped(list(x0), list(inner))
-    return tuple(found for part, each in pairs for found in manifolds_of(part, each, default))
-
-
-def _zipped(points: list[Any], manifolds: list[Any]) -> list[tuple[Any, Any]]:
-    if len(points) != len(manifolds):
-        raise ValueError(f"manifold: x0 has {len(points)} parts, got {len(manifolds)} manifolds")
-    return list(zip(points, manifolds, strict=True))
+        parts = zip(self.parts, self.grouped(x), self.grouped(u), strict=True)
+        return self.flat(part.manifold.retract(point, v) for part, point, v in parts)
