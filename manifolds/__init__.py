@@ -50,6 +50,7 @@ from torchmanifold.manifolds.geometry import (
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.geometry.metrics import Hyperbolic
 from torchmanifold.manifolds.grassmann import Grassmann
+from torchmanifold.manifolds.linalg import Entries
 from torchmanifold.manifolds.lorentz import Lorentz
 from torchmanifold.manifolds.multinomial import Multinomial
 from torchmanifold.manifolds.oblique import Oblique
@@ -80,6 +81,7 @@ __all__ = [
     "Correlation",
     "DoublyStochastic",
     "Elliptope",
+    "Entries",
     "Euclidean",
     "EuclideanCholesky",
     "EuclideanMetric",

@@ -19,6 +19,7 @@ from torchmanifold.manifolds.linalg.basic import (
     trace,
     transposed,
 )
+from torchmanifold.manifolds.linalg.entries import Entries
 from torchmanifold.manifolds.linalg.factor import (
     cholesky,
     congruence,
@@ -61,6 +62,7 @@ from torchmanifold.manifolds.linalg.triangular import (
 
 __all__ = [
     "HALF",
+    "Entries",
     "MatrixFunction",
     "accumulate",
     "add_product",
