@@ -213,8 +213,12 @@ def pymanopt_solver(
         wrap, args = pymanopt.function.numpy(manifold), tuple(a.numpy() for a in problem.args)
         derivatives["euclidean_gradient"] = wrap(counted("gradients", problem.gradient, args))
         derivatives["euclidean_hessian"] = wrap(counted("products", problem.hessian, args))
-    cost = wrap(counted("evaluations", problem.fun, args))
-    x0 = problem.x0.numpy()
+    cost = wrap(counted("evaluations", problem.peer_fun or problem.fun, args))
+    if problem.peer_x0 is None:
+        x0 = problem.x0.numpy()
+    else:
+        kind = type(manifold.random_point())
+        x0 = kind(*(part.numpy() for part in problem.peer_x0))
 
     def run() -> Solved:
         for what in counts:

@@ -91,18 +91,29 @@ def _solve(problem: Problem, method: str, **derivatives: Any) -> Solved:
     return Solved(float(value.sum()), float(norm.max()), int(steps.max()), result.nfev, result.nhev)
 
 
+def _least_squares(problem: Problem) -> Solved:
+    assert problem.residuals is not None
+    found = tm.least_squares(
+        problem.residuals, problem.x0, problem.manifold, args=problem.args, tol=TOLERANCE
+    )
+    return Solved(found.fun, found.gradient_norm, found.nit, found.nfev, found.nhev)
+
+
 def _one(settings: Settings, made: Callable[[bool], Problem]) -> Work:
     problem = made(settings.quick).to(settings.device)
     race = _Race()
     race.enter("ours, trust region", partial(_solve, problem, "trust-region"), ours=True)
     race.enter("ours, L-BFGS", partial(_solve, problem, "lbfgs"), ours=True)
+    if problem.residuals is not None:
+        squares = partial(_least_squares, problem)
+        race.enter("ours, Levenberg-Marquardt", squares, ours=True)
     hand = {"jac": problem.gradient, "hessp": problem.hessian}
     if problem.gradient is not None:
         by_hand = partial(_solve, problem, "trust-region", **hand)
         race.enter("ours, trust region, by hand", by_hand, ours=True)
     if peers.has("pymanopt"):
         for backend in peers.pymanopt_backends(problem.gradient is not None):
-            for method in ("TrustRegions", "ConjugateGradient"):
+            for method in problem.peer_methods:
                 solve = peers.pymanopt_solver(problem, method, backend, TOLERANCE, LIMIT)
                 race.enter(f"pymanopt {backend}, {method}", solve, *LIKE.get((backend, method), ()))
     return Work(problem.name, race.contenders)

@@ -77,6 +77,7 @@ ALWAYS_COMPLEX = (
 
 # Points of several tensors; of these the invariants alone are tried.
 PRODUCTS = (
+    Case(tm.FactoredFixedRank(2), (((5, 2), (2, 2), (4, 2)),), complex=True),
     Case(tm.Product(tm.Stiefel(), tm.Sphere()), (((4, 2), (3,)),), complex=True),
     Case(
         tm.Product(a=tm.SpecialOrthogonal(), b=tm.Product(tm.Euclidean(ndim=1), tm.Sphere())),
