@@ -34,8 +34,8 @@ from torchmanifold.manifolds.linalg import (
 
 __all__ = ["FactoredFixedRank"]
 
-# The factors (u, s, v) of a point u s v', or the velocities of these three.
-Factors = tuple[Tensor, Tensor, Tensor]
+# A tuple of tensors: the factors (u, s, v) of a point u s v', or the velocities of these three.
+Factors = Any
 
 
 def _floor(u: Tensor, v: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,12 @@ def names_of(point: Any, name: str) -> list[str]:
     return [inner for i, part in enumerate(point) for inner in names_of(part, f"{name}[{i}]")]
 
 
-def structure_like(like: Any, leaves: Leaves) -> Any:
-    """The tensors `leaves` in the form of the point `like`."""
+def structure_like(like: Any, leaves: Iterable[Any]) -> Any:
+    """The tensors `leaves`, or their shapes, in the form of the point `like`."""
     return _built(like, iter(leaves))
 
 
-def _built(node: Any, remaining: Iterator[Tensor]) -> Any:
+def _built(node: Any, remaining: Iterator[Any]) -> Any:
     if isinstance(node, Mapping):
         return {key: _built(node[key], remaining) for key in node}
     if isinstance(node, tuple | list):

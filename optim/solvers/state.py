@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from torchmanifold.optim.solvers.parts import Leaves
 from torchmanifold.optim.solvers.rows import Scalar
-from torchmanifold.optim.solvers.space import Leaves
 
 __all__ = ["FAILED", "PRECISION", "RUNNING", "Best", "State"]
 
