@@ -19,6 +19,7 @@ import torchmanifold as tm
 from . import peers
 from .benchmark import Benchmark, Piece, Settings
 from .peers import Solved
+from .solver_completion import completion
 from .solver_problems import BATCHED, PROBLEMS, Problem, spd_mean
 from .table import Target
 from .timing import Contender, Work
@@ -68,7 +69,7 @@ class _Race:
 
 
 def _pieces(settings: Settings) -> Iterator[Piece]:
-    for made in PROBLEMS:
+    for made in (*PROBLEMS, completion):
         yield Piece(made.__name__.replace("_", "-"), partial(_one, settings, made))
     for many in BATCHED:
         yield Piece("batch-" + many.__name__.replace("_", "-"), partial(_many, settings, many))
