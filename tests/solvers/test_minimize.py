@@ -21,11 +21,13 @@ def seeded(seed=0):
 FACTORS = (tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
 
 
-def squared_distance(target, factors=False):
+def squared_distance(target, M=None):
     """The Frobenius distance to a point, whose only stationary point nearby is that point."""
 
     def seen(x):
-        return [part @ part.mT if factors else part for part in leaves(x)]
+        if isinstance(M, tm.FactoredFixedRank):
+            return [M.dense(x)]
+        return [part @ part.mT if isinstance(M, FACTORS) else part for part in leaves(x)]
 
     def fun(x):
         pairs = zip(seen(x), seen(target), strict=True)
@@ -49,7 +51,7 @@ def test_every_method_finds_the_nearest_point(M, shape, method):
     x0 = M.random(shape, generator=seeded(), dtype=entries(M, F64))
     v = M.random_tangent(x0, generator=seeded(1))
     target = M.retract(x0, mapped(lambda part: 0.3 * part, v))
-    fun = squared_distance(target, isinstance(M, FACTORS))
+    fun = squared_distance(target, M)
     result = tm.minimize(fun, x0, M, method=method, tol=1e-9)
     assert result.success, result
     assert result.gradient_norm <= 1e-9
