@@ -13,13 +13,14 @@ __all__ = ["completion"]
 
 
 def completion(quick: bool) -> Problem:
-    """A matrix of low rank from a fifth of its entries, held as factors."""
+    """A matrix of low rank from a fifth of its entries, with noise, held as factors."""
     n, r = (20, 2) if quick else (500, 5)
     M = tm.FactoredFixedRank(r)
     truth = torch.randn(n, r, dtype=torch.float64) @ torch.randn(r, n, dtype=torch.float64)
     at = torch.randperm(n * n)[: n * n // (2 if quick else 5)].sort().values
     rows, columns = at // n, at % n
-    entries, seen = tm.Entries(rows, columns, (n, n)), truth[rows, columns]
+    entries = tm.Entries(rows, columns, (n, n))
+    seen = truth[rows, columns] + 0.01 * torch.randn(len(at), dtype=torch.float64)
     filled = torch.zeros(n * n, dtype=torch.float64)
     x0 = M.factors(filled.index_copy(0, at, seen * (n * n / len(at))).view(n, n))
 
