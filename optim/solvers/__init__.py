@@ -1,6 +1,7 @@
 """Deterministic solvers: minimize a function of a point on a manifold, to a tolerance."""
 
 from torchmanifold.optim.solvers import stop
+from torchmanifold.optim.solvers.adaptive_cubic import AdaptiveCubic
 from torchmanifold.optim.solvers.argmin import argmin
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
@@ -17,6 +18,7 @@ from torchmanifold.optim.solvers.watch import Info
 
 __all__ = [
     "LBFGS",
+    "AdaptiveCubic",
     "BarzilaiBorwein",
     "ConjugateGradient",
     "ConstrainedResult",

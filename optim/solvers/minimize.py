@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchmanifold.optim.solvers.adaptive_cubic import AdaptiveCubic
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
 from torchmanifold.optim.solvers.constraints import augmented_lagrangian
@@ -28,6 +29,7 @@ __all__ = ["METHODS", "minimize"]
 
 METHODS: dict[str, type[Any]] = {
     "trust-region": TrustRegion,
+    "arc": AdaptiveCubic,
     "lbfgs": LBFGS,
     "cg": ConjugateGradient,
     "barzilai-borwein": BarzilaiBorwein,
@@ -70,9 +72,9 @@ def minimize(
         manifold: the manifold of the point; for tuples and dicts a `Product`, or a tuple or dict of
             manifolds. Euclidean space by default. For a module it is None, because `tm.constrain`
             has set the manifolds.
-        method: `"trust-region"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`, `"gradient-descent"`, or
-            a value such as `LBFGS(memory=20)`. By default the trust region if Hessian-vector
-            products are available, and L-BFGS if `jac` is given without `hessp`.
+        method: `"trust-region"`, `"arc"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`,
+            `"gradient-descent"`, or a value such as `LBFGS(memory=20)`. By default the trust region
+            if Hessian-vector products are available, and L-BFGS if `jac` is given without `hessp`.
         args: further arguments of `fun`, `jac`, `hessp`. Tensors that begin with the dimensions of
             the problems are cut as problems finish.
         jac: the Euclidean gradient, `jac(x, *args)`, by default from autograd; True if `fun`

@@ -122,12 +122,12 @@ def test_many_problems_are_solved_as_if_each_were_alone(method):
 def test_a_saved_run_goes_on_to_the_last_bit(method, tmp_path):
     fun, M, x0, _ = subspace()
     limit = {"method": method, "tol": 1e-9}
-    whole = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(9), **limit)
-    half = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(4), **limit)
+    whole = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(6), **limit)
+    half = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(3), **limit)
     torch.save(half.state.state_dict(), tmp_path / "state.pt")
     saved = torch.load(tmp_path / "state.pt")
-    rest = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(9), state=saved, **limit)
-    assert torch.equal(rest.x, whole.x) and rest.fun == whole.fun and rest.nit == whole.nit == 9
+    rest = tm.minimize(fun, x0, M, stop=tm.stop.Iterations(6), state=saved, **limit)
+    assert torch.equal(rest.x, whole.x) and rest.fun == whole.fun and rest.nit == whole.nit == 6
     with pytest.raises(ValueError, match="it was saved by"):
         tm.minimize(fun, x0, M, method="cg" if method != "cg" else "lbfgs", state=saved)
 

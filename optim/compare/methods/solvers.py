@@ -15,6 +15,7 @@ ABOUT = {
     "trust-region": "tm.minimize: trust region with truncated conjugate gradients",
     "lbfgs": "tm.minimize: limited-memory BFGS",
     "cg": "tm.minimize: nonlinear conjugate gradients",
+    "arc": "tm.minimize: adaptive regularization with cubics",
     "barzilai-borwein": "tm.minimize: Barzilai-Borwein steps",
     "gradient-descent": "tm.minimize: gradient descent with line search",
 }
