@@ -79,7 +79,7 @@ def cubic_lanczos(
         early = not g.is_cuda and bool((lost & ~done).any())
         if k in (following, most) or early:
             following = k + max(1, k // 4)
-            new = _minimum(diagonal, beside, size, weight)
+            new: tuple[Tensor, ...] = _minimum(diagonal, beside, size, weight)
             y, length = new[0], new[2]
             slope = rest.to(y) * y[..., -1].abs()
             if found:
