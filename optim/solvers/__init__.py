@@ -11,6 +11,7 @@ from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.least_squares import LeastSquaresResult, least_squares
 from torchmanifold.optim.solvers.levenberg_marquardt import LevenbergMarquardt
 from torchmanifold.optim.solvers.minimize import minimize
+from torchmanifold.optim.solvers.nelder_mead import NelderMead
 from torchmanifold.optim.solvers.result import Result, SolverError
 from torchmanifold.optim.solvers.saved import SolverState
 from torchmanifold.optim.solvers.trust_region import TrustRegion
@@ -28,6 +29,7 @@ __all__ = [
     "Info",
     "LeastSquaresResult",
     "LevenbergMarquardt",
+    "NelderMead",
     "Result",
     "SolverError",
     "SolverState",

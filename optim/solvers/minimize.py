@@ -16,6 +16,7 @@ from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.method import Method
 from torchmanifold.optim.solvers.modules import solve_module
+from torchmanifold.optim.solvers.nelder_mead import NelderMead
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Any]] = {
     "cg": ConjugateGradient,
     "barzilai-borwein": BarzilaiBorwein,
     "gradient-descent": GradientDescent,
+    "nelder-mead": NelderMead,
 }
 
 
@@ -73,8 +75,9 @@ def minimize(
             manifolds. Euclidean space by default. For a module it is None, because `tm.constrain`
             has set the manifolds.
         method: `"trust-region"`, `"arc"`, `"lbfgs"`, `"cg"`, `"barzilai-borwein"`,
-            `"gradient-descent"`, or a value such as `LBFGS(memory=20)`. By default the trust region
-            if Hessian-vector products are available, and L-BFGS if `jac` is given without `hessp`.
+            `"gradient-descent"`, `"nelder-mead"` for a function without a gradient, or a value such
+            as `LBFGS(memory=20)`. By default the trust region if Hessian-vector products are
+            available, and L-BFGS if `jac` is given without `hessp`.
         args: further arguments of `fun`, `jac`, `hessp`. Tensors that begin with the dimensions of
             the problems are cut as problems finish.
         jac: the Euclidean gradient, `jac(x, *args)`, by default from autograd; True if `fun`

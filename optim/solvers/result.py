@@ -24,7 +24,7 @@ class Result:
     Args:
         x: the point, in the form of `x0`; for a module, its weights by name.
         fun: the value at `x`.
-        gradient_norm: the norm of the Riemannian gradient at `x`.
+        gradient_norm: the norm of the Riemannian gradient at `x`; infinite if the method has none.
         success: whether `x` is a solution, by the criterion that stopped the solver.
         status: 0 if `x` is a solution, 1 if a limit was reached, 2 if rounding stopped the solver,
             3 if no step made the value smaller, 4 if the callback stopped the solver.

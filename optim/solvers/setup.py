@@ -20,7 +20,7 @@ from torchmanifold.optim.solvers.parts import (
 )
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.space import Space
-from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations
+from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations, StepSize
 
 __all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_manifold"]
 
@@ -74,7 +74,7 @@ def criteria_of(tol: float | None, stop: Criterion | None, order: int) -> Criter
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     found = stop
     if tol is not None or stop is None or not any(c.sure for c in stop.alternatives()):
-        norm = GradientNorm(tol or _TOL)
+        norm = GradientNorm(tol or _TOL) if order else StepSize(tol or _TOL)
         found = norm if found is None else norm | found
     assert found is not None
     return found if stop is not None else found | Iterations(_ITERATIONS[order])

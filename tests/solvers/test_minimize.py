@@ -8,7 +8,7 @@ from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label, variants
 
 import torchmanifold as tm
 from torchmanifold.manifolds.geometry.structure import leaves, mapped
-from torchmanifold.optim.solvers.minimize import METHODS
+from torchmanifold.optim.solvers.minimize import METHODS as ALL_METHODS
 
 F64 = torch.float64
 
@@ -17,6 +17,8 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+#: methods with gradients
+METHODS = [name for name, method in ALL_METHODS.items() if method.order > 0]
 #: manifolds whose points are factors; a cost may depend only on the product
 FACTORS = (tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
 
