@@ -28,8 +28,8 @@ class AdaptiveCubic:
     the fewest iterations: `O(tol^-1.5)` to a gradient of norm `tol`.
 
     Args:
-        sigma: the initial weight; by default the one with which a step along the gradient, without
-            curvature, is an eighth of the root of the dimension long.
+        sigma: the initial weight; by default one for which a step along the gradient is about an
+            eighth of the root of the dimension long, at most.
         theta: the accuracy of a step, relative to the square of its length.
         kappa: the accuracy of a step, relative to the gradient.
         accept: the least ratio of actual to predicted decrease for which a step is accepted.
@@ -65,7 +65,9 @@ class AdaptiveCubic:
         if self.sigma is not None:
             return rows.full(float(self.sigma))
         radius = math.sqrt(max(objective.space.dim, 1)) / 8
-        return rows.most(point.norm / radius**2, torch.finfo(rows.dtype).tiny)
+        bend = rows.divide(abs(rows.dot(point.c, objective.product(point, point.c))), point.norm**2)
+        bend = rows.where(rows.finite(bend), bend, 0.0)
+        return rows.most(point.norm / radius**2 + bend / radius, torch.finfo(rows.dtype).tiny)
 
     def step(
         self, objective: Objective, state: State, point: Point, active: Scalar, context: Context
@@ -93,7 +95,7 @@ class AdaptiveCubic:
         )
         trial = tried(objective, point, step.c, step.decrease, self.accept, active)
         better = rows.where(trial.ratio >= 0.9, 0.1, 1.0)
-        worse = rows.where(trial.finite, 2.0, 10.0)
+        worse = rows.where(trial.ratio >= 0, 2.0, 10.0)  # NaN too
         factor = rows.where(trial.finite & (trial.ratio >= self.accept), better, worse)
         memory = rows.most(sigma * factor, torch.finfo(rows.dtype).tiny)
         return taken(
