@@ -82,6 +82,7 @@ from torchmanifold.manifolds import (
 from torchmanifold.optim.solvers import (
     Equality,
     Inequality,
+    Riemannian,
     argmin,
     least_squares,
     minimize,
@@ -151,6 +152,7 @@ __all__ = [
     "Quadratic",
     "Report",
     "Retraction",
+    "Riemannian",
     "Scaled",
     "Screw",
     "Sinkhorn",

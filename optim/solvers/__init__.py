@@ -6,6 +6,7 @@ from torchmanifold.optim.solvers.argmin import argmin
 from torchmanifold.optim.solvers.barzilai_borwein import BarzilaiBorwein
 from torchmanifold.optim.solvers.conjugate_gradient import ConjugateGradient
 from torchmanifold.optim.solvers.constraints import ConstrainedResult, Equality, Inequality
+from torchmanifold.optim.solvers.derivatives import Riemannian
 from torchmanifold.optim.solvers.gradient_descent import GradientDescent
 from torchmanifold.optim.solvers.lbfgs import LBFGS
 from torchmanifold.optim.solvers.least_squares import LeastSquaresResult, least_squares
@@ -31,6 +32,7 @@ __all__ = [
     "LevenbergMarquardt",
     "NelderMead",
     "Result",
+    "Riemannian",
     "SolverError",
     "SolverState",
     "TrustRegion",

@@ -81,9 +81,10 @@ def minimize(
         args: further arguments of `fun`, `jac`, `hessp`. Tensors that begin with the dimensions of
             the problems are cut as problems finish.
         jac: the Euclidean gradient, `jac(x, *args)`, by default from autograd; True if `fun`
-            returns `(value, gradient)`.
+            returns `(value, gradient)`; `Riemannian(jac)` for a Riemannian one.
         hessp: the Euclidean Hessian along `v`, `hessp(x, v, *args)`, or `"differences"` of
-            gradients; by default from autograd, and from differences if `jac` is given.
+            gradients; by default from autograd, and from differences if `jac` is given;
+            `Riemannian(hessp)` for a Riemannian one.
         precondition: `precondition(x, u)`, a linear, symmetric, positive approximation of the
             inverse of the Hessian on tangent vectors `u` at `x`, for the trust region.
         constraints: `Equality(h)` and `Inequality(g)` beside the manifold, one or several, for one

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmanifold.optim.solvers.derivatives import Riemannian
 from torchmanifold.optim.solvers.parts import Leaves
 from torchmanifold.optim.solvers.point import Counts, Point
 from torchmanifold.optim.solvers.rows import Many, Scalar
@@ -78,6 +79,8 @@ class Objective:
     @property
     def bends(self) -> bool:
         """Whether a metric has no Hessian, so that the pullback by the retraction replaces it."""
+        if isinstance(self.hessp, Riemannian):
+            return False
         return not all(part.manifold.offers("hessian") for part in self.space.parts)
 
     # -- values and gradients ---------------------------------------------------------------------
@@ -130,7 +133,9 @@ class Objective:
             if r is not None:
                 point.graph = (roots, *_adjoint(r, roots))
             point.egrad = tuple(slope.detach() for slope in slopes)
-        c = self.space.vector(self.space.each(point.frames, "gradient", point.egrad))
+        # A Riemannian gradient stands in for the Euclidean one where only sizes are compared.
+        name = "down" if isinstance(self.jac, Riemannian) else "gradient"
+        c = self.space.vector(self.space.each(point.frames, name, point.egrad))
         point.c, point.norm = c, self.space.rows.norm(c)
         return point
 
@@ -163,6 +168,8 @@ class Objective:
             found = self._gauss_newton(point, u)
             return space.vector(space.each(point.frames, "gradient", found))
         ehess = self._euclidean(point, u)
+        if isinstance(self.hessp, Riemannian):
+            return space.vector(space.each(point.frames, "down", ehess))
         if not self.bends:
             return space.vector(space.each(point.frames, "hessian", point.egrad, ehess, u))
         bent = self._bent(point, parts)

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds import Euclidean, Manifold
+from torchmanifold.optim.solvers.derivatives import Riemannian
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.parts import (
     Factor,
+    Leaves,
     factors_of,
     leaves_of,
     names_of,
@@ -145,6 +147,12 @@ def objective_of(
         raise TypeError(f"jac: expected a function, True or None, got {jac!r}")
     if not (hessp is None or hessp == "differences" or callable(hessp)):
         raise TypeError(f"hessp: expected a function, 'differences' or None, got {hessp!r}")
+    own = isinstance(hessp, Riemannian) or hessp in (None, "differences")
+    if isinstance(jac, Riemannian) and order == 2 and not own:
+        raise ValueError(
+            "hessp: a Riemannian jac goes with hessp=Riemannian(...) or 'differences', since the "
+            "Euclidean Hessian is converted with the Euclidean gradient"
+        )
     leaves = leaves_of(x0)
     if not leaves:
         raise ValueError("x0 has no tensor")
@@ -222,11 +230,27 @@ def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
                 "without .detach(), .item() or NumPy, or pass jac"
             )
     elif callable(objective.jac):
-        _check_shapes(space, objective.jac(space.give_out(point.x), *objective.args))
+        given = objective.jac(space.give_out(point.x), *objective.args)
+        _check_shapes(space, given)
+        if isinstance(objective.jac, Riemannian):
+            _check_tangent(objective, point, space.take_in(given))
     objective.gradient(point)
     if not bool(torch.isfinite(space.rows.tensor(point.norm)).all()):
         raise ValueError(f"fun: its gradient at x0 is not finite{_REMEDY}")
     return point
+
+
+def _check_tangent(objective: Objective, point: Point, u: Leaves) -> None:
+    space = objective.space
+    groups = zip(space.parts, space.grouped(point.x), space.grouped(u), strict=True)
+    kept = space.flat(part.manifold.tangent(x, v) for part, x, v in groups)
+    off = space.rows.tensor(space.rows.norm(space.vector(u) - space.vector(kept)))
+    size = space.rows.tensor(space.rows.norm(space.vector(u)))
+    if bool((off > torch.finfo(space.rows.dtype).eps ** 0.5 * size).any()):
+        raise ValueError(
+            f"jac: Riemannian(...) returned a vector at x0 that is not tangent: a part of norm "
+            f"{float(off.max()):.3g} is normal; pass a Euclidean gradient without Riemannian"
+        )
 
 
 def _check_shapes(space: Space, gradient: Any) -> None:

@@ -239,3 +239,43 @@ def test_the_result_reads_as_a_table_and_for_pandas():
     assert lines[0].split(":")[0].strip() == "message" and len({ln.index(":") for ln in lines}) == 1
     columns = {name: column.tolist() for name, column in result.history.items()}
     assert len(columns["fun"]) == len(columns["gradient_norm"]) == result.nit + 1
+
+
+@pytest.mark.parametrize("metric", [tm.EuclideanMetric(), tm.Canonical()], ids=repr)
+@pytest.mark.parametrize("method", ["trust-region", "arc", "lbfgs"])
+def test_riemannian_derivatives_take_the_same_steps_as_euclidean_ones(method, metric):
+    fun, _, x0, _ = subspace()
+    M = tm.Stiefel(metric=metric)
+    egrad = torch.func.grad(fun)
+
+    def ehess(x, v):
+        return torch.func.jvp(egrad, (x,), (v,))[1]
+
+    def jac(x):
+        return M.gradient(x, egrad(x))
+
+    def hessp(x, v):
+        return M.hessian(x, egrad(x), ehess(x, v), v)
+
+    given = {"method": method, "tol": 1e-8, "stop": tm.stop.Iterations(200)}
+    plain = tm.minimize(fun, x0, M, jac=egrad, hessp=ehess, **given)
+    own = tm.minimize(fun, x0, M, jac=tm.Riemannian(jac), hessp=tm.Riemannian(hessp), **given)
+    mixed = tm.minimize(fun, x0, M, jac=egrad, hessp=tm.Riemannian(hessp), **given)
+    for found in (own, mixed):
+        assert found.success and found.fun == pytest.approx(plain.fun, rel=1e-12)
+        assert abs(found.nit - plain.nit) <= 1
+    rough = tm.minimize(fun, x0, M, jac=tm.Riemannian(jac), hessp="differences", **given)
+    assert rough.fun == pytest.approx(plain.fun, rel=1e-10)
+
+
+def test_riemannian_derivatives_that_are_none_are_refused():
+    fun, M, x0, _ = subspace()
+    egrad = torch.func.grad(fun)
+    with pytest.raises(ValueError, match="returned a vector at x0 that is not tangent"):
+        tm.minimize(fun, x0, M, jac=tm.Riemannian(egrad), method="lbfgs")
+    with pytest.raises(ValueError, match="hessp: a Riemannian jac goes with"):
+        tm.minimize(
+            fun, x0, M, jac=tm.Riemannian(egrad), hessp=lambda x, v: v, method="trust-region"
+        )
+    with pytest.raises(TypeError, match="Riemannian: expected a function, got 3"):
+        tm.Riemannian(3)
