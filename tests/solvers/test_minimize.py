@@ -279,3 +279,13 @@ def test_riemannian_derivatives_that_are_none_are_refused():
         )
     with pytest.raises(TypeError, match="Riemannian: expected a function, got 3"):
         tm.Riemannian(3)
+
+
+@pytest.mark.parametrize("method", ["trust-region", "arc", "lbfgs", "cg"])
+def test_a_run_that_ends_because_of_a_wrong_derivative_says_so(method):
+    fun, M, x0, _ = subspace()
+    given = {"method": method, "stop": tm.stop.Iterations(60)}
+    wrong = tm.minimize(fun, x0, M, jac=lambda x: -torch.func.grad(fun)(x), **given)
+    assert not wrong.success and "check_gradient" in wrong.message
+    short = tm.minimize(fun, x0, M, method=method, stop=tm.stop.Iterations(2))
+    assert "check_gradient" not in short.message
