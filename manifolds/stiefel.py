@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry import (
+    GROUP_METRIC,
     QR,
     Canonical,
     Cayley,
@@ -25,6 +26,8 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
     guarded,
+    implicit_dist,
+    implicit_log,
     is_complex,
     nearest_orthonormal,
     newton_schulz,
@@ -100,6 +103,29 @@ def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
     return math.pi if p < n else math.sqrt(2) * math.pi if n > 1 else math.inf
 
 
+def _canonical_radius(M: Manifold, shape: tuple[int, ...]) -> float:
+    # Rentmeesters, Algorithms for data fitting on some common homogeneous spaces, 2013: a lower
+    # bound from the sectional curvature, at most 5/4. The radius itself is about 0.91 pi (Absil &
+    # Mataigne, The ultimate upper bound on the injectivity radius of the Stiefel manifold, 2024).
+    n, p = shape[-2:]
+    return math.sqrt(4 / 5) * math.pi if 1 < p < n else math.pi if n > 1 else math.inf
+
+
+def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    if x.shape[-2] == x.shape[-1]:  # a group, on which both metrics have the same geodesics
+        return GROUP_METRIC.log(M, x, y)
+    euclidean = isinstance(M.metric, EuclideanMetric)
+    return implicit_log(M, maps.log_euclidean if euclidean else maps.log_canonical, x, y)
+
+
+def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    if x.shape[-2] == x.shape[-1]:
+        return GROUP_METRIC.dist(M, x, y) * (
+            1 if isinstance(M.metric, EuclideanMetric) else 0.5**0.5
+        )
+    return implicit_dist(M, x, y)
+
+
 def _canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return _along(x, M.tangent(x, v), math.sqrt(2))
 
@@ -132,6 +158,12 @@ class Stiefel(Manifold):
     A square point may have determinant 1 or -1 (or any phase, if complex), and steps keep the sign.
     A wide matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
 
+    Logarithms and distances are found by iterations, to rounding. They are sure within the
+    injectivity radius, which is `pi` in the Euclidean metric and about `0.91 pi` in the canonical
+    one (`injectivity_radius` is a proven bound). Further away the geodesic may not be the shortest;
+    where the iteration ends without one, the result is NaN. A logarithm has one derivative, a
+    distance two.
+
     The residual is `||x'x - I||_F`. Tangent vectors satisfy `sym(x'v) = 0`. The gradient is
     `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
 
@@ -160,6 +192,8 @@ class Stiefel(Manifold):
             steepest=guarded(_steepest),
             weingarten=weingarten,
             exp=_embedded_exp,
+            log=_log,
+            dist=_dist,
             injectivity_radius=_radius,
         ),
         Canonical: MetricRule(
@@ -170,6 +204,9 @@ class Stiefel(Manifold):
             inverse_coordinates=_canonical_inverse_coordinates,
             hessian=_canonical_hessian,
             exp=_canonical_exp,
+            log=_log,
+            dist=_dist,
+            injectivity_radius=_canonical_radius,
         ),
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {

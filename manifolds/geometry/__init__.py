@@ -31,6 +31,7 @@ from torchmanifold.manifolds.geometry.great_circles import (
 )
 from torchmanifold.manifolds.geometry.group import GROUP_METRIC, GROUP_RETRACTIONS, phase_radius
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.implicit import implicit_dist, implicit_log
 from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
 from torchmanifold.manifolds.geometry.manifold import Manifold
@@ -137,6 +138,8 @@ __all__ = [
     "circle_unit",
     "guarded",
     "horizontal",
+    "implicit_dist",
+    "implicit_log",
     "is_complex",
     "keep_coordinates",
     "kept_definite",

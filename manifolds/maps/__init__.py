@@ -56,6 +56,7 @@ from torchmanifold.manifolds.maps.spectral import (
     spd_sqrt,
     spectral,
 )
+from torchmanifold.manifolds.maps.stiefel_log import log_canonical, log_euclidean
 from torchmanifold.manifolds.maps.stochastic import doubly_stochastic, scaling_tangent
 
 __all__ = [
@@ -102,6 +103,8 @@ __all__ = [
     "expm_skew",
     "householder",
     "inverse_cayley",
+    "log_canonical",
+    "log_euclidean",
     "log_orthogonal",
     "nearest_rotation",
     "newton_schulz",
