@@ -120,7 +120,7 @@ def _screw(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     # The value is linear in the translation, whose size must not cost digits of the exponential.
     size = t.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
     twist = _joined(turn, r.mT @ (t / size), 0.0)
-    _, moved = _parts(torch.linalg.matrix_exp(twist))
+    _, moved = _parts(maps.expm(twist))
     assert GROUP_METRIC.exp is not None
     return _joined(GROUP_METRIC.exp(M, r, a), p + r @ moved * size, 1.0)
 

@@ -120,9 +120,8 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     if x.shape[-2] == x.shape[-1]:
-        return GROUP_METRIC.dist(M, x, y) * (
-            1 if isinstance(M.metric, EuclideanMetric) else 0.5**0.5
-        )
+        angle = GROUP_METRIC.dist(M, x, y)
+        return angle if isinstance(M.metric, EuclideanMetric) else angle / math.sqrt(2)
     return implicit_dist(M, x, y)
 
 
@@ -159,10 +158,10 @@ class Stiefel(Manifold):
     A wide matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
 
     Logarithms and distances are found by iterations, to rounding. They are sure within the
-    injectivity radius, which is `pi` in the Euclidean metric and about `0.91 pi` in the canonical
-    one (`injectivity_radius` is a proven bound). Further away the geodesic may not be the shortest;
-    where the iteration ends without one, the result is NaN. A logarithm has one derivative, a
-    distance two.
+    injectivity radius, which is `pi` in the Euclidean metric and, for real matrices, about
+    `0.91 pi` in the canonical one (`injectivity_radius` is a proven bound). Further away the
+    geodesic may not be the shortest. Where the iteration ends without one, the result is NaN. A
+    logarithm has one derivative, a distance two.
 
     The residual is `||x'x - I||_F`. Tangent vectors satisfy `sym(x'v) = 0`. The gradient is
     `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
