@@ -12,7 +12,6 @@ from torch import Tensor
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry import (
-    GROUP_METRIC,
     QR,
     Canonical,
     Cayley,
@@ -25,6 +24,8 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
+    group_dist,
+    group_log,
     guarded,
     implicit_dist,
     implicit_log,
@@ -113,14 +114,14 @@ def _canonical_radius(M: Manifold, shape: tuple[int, ...]) -> float:
 
 def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     if x.shape[-2] == x.shape[-1]:  # a group, on which both metrics have the same geodesics
-        return GROUP_METRIC.log(M, x, y)
+        return group_log(M, x, y)
     euclidean = isinstance(M.metric, EuclideanMetric)
     return implicit_log(M, maps.log_euclidean if euclidean else maps.log_canonical, x, y)
 
 
 def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     if x.shape[-2] == x.shape[-1]:
-        angle = GROUP_METRIC.dist(M, x, y)
+        angle = group_dist(M, x, y)
         return angle if isinstance(M.metric, EuclideanMetric) else angle / math.sqrt(2)
     return implicit_dist(M, x, y)
 

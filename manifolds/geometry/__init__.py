@@ -29,7 +29,13 @@ from torchmanifold.manifolds.geometry.great_circles import (
     circle_transport,
     circle_unit,
 )
-from torchmanifold.manifolds.geometry.group import GROUP_METRIC, GROUP_RETRACTIONS, phase_radius
+from torchmanifold.manifolds.geometry.group import (
+    GROUP_METRIC,
+    GROUP_RETRACTIONS,
+    group_dist,
+    group_log,
+    phase_radius,
+)
 from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.implicit import implicit_dist, implicit_log
 from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
@@ -136,6 +142,8 @@ __all__ = [
     "circle_log",
     "circle_transport",
     "circle_unit",
+    "group_dist",
+    "group_log",
     "guarded",
     "horizontal",
     "implicit_dist",

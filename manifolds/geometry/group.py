@@ -31,7 +31,7 @@ from torchmanifold.manifolds.geometry.retractions import (
 from torchmanifold.manifolds.geometry.steepest import square_steepest
 from torchmanifold.manifolds.linalg import eye_like, narrow, polish, skew, sym, wide
 
-__all__ = ["GROUP_METRIC", "GROUP_RETRACTIONS", "phase_radius"]
+__all__ = ["GROUP_METRIC", "GROUP_RETRACTIONS", "group_dist", "group_log", "phase_radius"]
 
 ROUNDINGS = 16  # roundings of an angle, within which of a half turn the logarithm is NaN
 
@@ -61,7 +61,8 @@ def _between(x: Tensor, y: Tensor) -> Tensor:
     return polish(wide(x).mH @ wide(y))
 
 
-def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+def group_log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+    """`x log(x'y)`, up to a half turn."""
     q = _between(x, y)
     # At an angle of pi the logarithm is not unique, so it is NaN and not an arbitrary one.
     gap = torch.linalg.svdvals(eye_like(q) + q.detach())[..., -1:].sum(-1)
@@ -70,7 +71,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return narrow(torch.where(cut[..., None, None], torch.nan, v), x.dtype)
 
 
-def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
+def group_dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     """The norm of the angles, which exist at pi too; its derivative is that of the logarithm."""
     q = _between(x, y)
     with torch.no_grad():
@@ -122,8 +123,8 @@ GROUP_METRIC = MetricRule(
     inverse_coordinates=_inverse_coordinates,
     weingarten=weingarten,
     exp=_exp,
-    log=_log,
-    dist=_dist,
+    log=group_log,
+    dist=group_dist,
     parallel_transport=_parallel_transport,
     injectivity_radius=_rotation_radius,
 )
@@ -136,7 +137,7 @@ GROUP_RETRACTIONS: Mapping[type[Retraction], RetractionRule] = {
         trivialize={EuclideanMetric: _trivialize_cayley},
     ),
     Exp: RetractionRule(
-        _exp, {EuclideanMetric: 2}, _log, trivialize={EuclideanMetric: _trivialize_exp}
+        _exp, {EuclideanMetric: 2}, group_log, trivialize={EuclideanMetric: _trivialize_exp}
     ),
     Polar: RetractionRule(polar, {EuclideanMetric: 2}),
     QR: RetractionRule(qr, {EuclideanMetric: 1}),
