@@ -8,6 +8,7 @@ from torchmanifold.manifolds.elliptope import Elliptope
 from torchmanifold.manifolds.euclidean import Euclidean
 from torchmanifold.manifolds.factored_fixed_rank import FactoredFixedRank
 from torchmanifold.manifolds.fixed_rank import FixedRank
+from torchmanifold.manifolds.flag import Flag
 from torchmanifold.manifolds.geometry import (
     QR,
     AffineInvariant,
@@ -89,6 +90,7 @@ __all__ = [
     "FactoredFixedRank",
     "Fisher",
     "FixedRank",
+    "Flag",
     "Flattened",
     "Grassmann",
     "Hyperbolic",

@@ -24,6 +24,10 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
+    canonical_cayley,
+    canonical_exp,
+    canonical_hessian,
+    canonical_inner,
     group_dist,
     group_log,
     guarded,
@@ -36,13 +40,13 @@ from torchmanifold.manifolds.geometry import (
     polar,
     qr,
     square_steepest,
+    stretched,
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
     add_product,
     gram_residual,
     in_working_precision,
-    inner,
     polish,
     product_in,
     skew,
@@ -72,29 +76,11 @@ def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) 
     return d - product_in(dtype, x, sym(product_in(dtype, x.mH, d)))
 
 
-def _canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    return inner(u, v) - inner(x.mH @ u, x.mH @ v) / 2
-
-
 def _canonical_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
     # Edelman, Arias & Smith 1998, eq. (2.53), simplified by x'x = I so that it is tangent to
     # rounding.
     t = M.tangent(x, egrad)
     return t + x @ skew(x.mH @ t)
-
-
-def _along(x: Tensor, t: Tensor, scale: float) -> Tensor:
-    """Multiply the part of the tangent vector `t` that lies in the span of `x` by `scale`."""
-    return t + (scale - 1) * (x @ skew(x.mH @ t))
-
-
-def _canonical_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
-    # The derivative of `g - x g'x`, and the Christoffel term of Edelman, Arias & Smith 1998,
-    # eq. (2.49), of the gradient and `v`.
-    g = egrad - x @ (egrad.mH @ x)
-    across = v.mH @ (g - x @ (x.mH @ g))
-    derivative = ehess - v @ (egrad.mH @ x) - x @ (ehess.mH @ x + egrad.mH @ v)
-    return derivative + (v @ (g.mH @ x) + g @ (v.mH @ x)) / 2 + x @ sym(across)
 
 
 def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
@@ -127,24 +113,15 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return _along(x, M.tangent(x, v), math.sqrt(2))
+    return stretched(x, M.tangent(x, v), math.sqrt(2))
 
 
 def _canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    return _along(x, M.tangent(x, u), 1 / math.sqrt(2))
-
-
-def _canonical_exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # This is a group action, so one Newton-Schulz step is part of its definition.
-    return polish(maps.exp_thin(x, v))
+    return stretched(x, M.tangent(x, u), 1 / math.sqrt(2))
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
     return M.exp(x, v)
-
-
-def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return polish(maps.cayley_thin(x, v))
 
 
 def _projected_qr(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -197,13 +174,13 @@ class Stiefel(Manifold):
             injectivity_radius=_radius,
         ),
         Canonical: MetricRule(
-            inner=_canonical_inner,
+            inner=canonical_inner,
             gradient=_canonical_gradient,
             steepest=guarded(_steepest),
             coordinates=_canonical_coordinates,
             inverse_coordinates=_canonical_inverse_coordinates,
-            hessian=_canonical_hessian,
-            exp=_canonical_exp,
+            hessian=canonical_hessian,
+            exp=canonical_exp,
             log=_log,
             dist=_dist,
             injectivity_radius=_canonical_radius,
@@ -216,7 +193,9 @@ class Stiefel(Manifold):
         Polar: RetractionRule(polar, {EuclideanMetric: 2, Canonical: 1}),
         # These two use only the tangent part of a tensor.
         Cayley: RetractionRule(
-            _cayley, {EuclideanMetric: 1, Canonical: 2}, trivialize={EuclideanMetric: _cayley}
+            canonical_cayley,
+            {EuclideanMetric: 1, Canonical: 2},
+            trivialize={EuclideanMetric: canonical_cayley},
         ),
         Exp: RetractionRule(
             _exp, {EuclideanMetric: 2, Canonical: 2}, trivialize={EuclideanMetric: _exp}

@@ -14,6 +14,7 @@ import torch
 
 import torchmanifold as tm
 from torchmanifold.manifolds.geometry.invariants import Reads
+from torchmanifold.manifolds.geometry.structure import leaves
 
 ALL: tuple[Reads, ...] = ("manifold", "metric", "retraction")
 
@@ -40,6 +41,7 @@ CASES = (
     Case(tm.Sphere(), ((5,), (2,)), complex=True),
     Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
     Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
+    Case(tm.Flag((2, 1)), ((6, 3), (3, 3)), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
     Case(tm.Orthogonal(), ((4, 4), (2, 2))),
     Case(tm.SpecialEuclidean(), ((4, 4), (3, 3))),
@@ -84,6 +86,21 @@ PRODUCTS = (
         ({"a": (3, 3), "b": ((2,), (3,))},),
     ),
 )
+
+
+#: manifolds whose points are bases or factors `x`; a cost may depend only on `x x'`
+FACTORS = (tm.Grassmann, tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
+
+
+def seen(manifold: tm.Manifold, x: Any) -> list[torch.Tensor]:
+    """Tensors that determine a point, and are the same for all that stand for the point."""
+    if isinstance(manifold, tm.FactoredFixedRank):
+        return [manifold.dense(x)]
+    if isinstance(manifold, tm.Flag):
+        return [block @ block.mH for block in x.split(manifold.dims, dim=-1)]
+    if isinstance(manifold, FACTORS):
+        return [x @ x.mH]
+    return leaves(x)
 
 
 def variants(manifold: tm.Manifold) -> Iterator[tm.Manifold]:

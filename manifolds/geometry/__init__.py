@@ -2,6 +2,13 @@
 
 from torchmanifold.manifolds.geometry.affine_invariant import AFFINE_INVARIANT
 from torchmanifold.manifolds.geometry.bures_wasserstein import BURES_WASSERSTEIN
+from torchmanifold.manifolds.geometry.canonical import (
+    canonical_cayley,
+    canonical_exp,
+    canonical_hessian,
+    canonical_inner,
+    stretched,
+)
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.geometry.checks import (
     SlopeCheck,
@@ -132,6 +139,10 @@ __all__ = [
     "View",
     "aligned",
     "bures_exp",
+    "canonical_cayley",
+    "canonical_exp",
+    "canonical_hessian",
+    "canonical_inner",
     "check_gradient",
     "check_hessian",
     "check_manifold",
@@ -169,6 +180,7 @@ __all__ = [
     "square_steepest",
     "stein_divergence",
     "straight",
+    "stretched",
     "thompson_distance",
     "weingarten",
     "within",

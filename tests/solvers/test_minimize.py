@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label, variants
+from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label, seen, variants
 
 import torchmanifold as tm
-from torchmanifold.manifolds.geometry.structure import leaves, mapped
+from torchmanifold.manifolds.geometry.structure import mapped
 from torchmanifold.optim.solvers.minimize import METHODS as ALL_METHODS
 
 F64 = torch.float64
@@ -19,20 +19,13 @@ def seeded(seed=0):
 
 #: methods with gradients
 METHODS = [name for name, method in ALL_METHODS.items() if method.order > 0]
-#: manifolds whose points are factors; a cost may depend only on the product
-FACTORS = (tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
 
 
-def squared_distance(target, M=None):
+def squared_distance(M, target):
     """The Frobenius distance to a point, whose only stationary point nearby is that point."""
 
-    def seen(x):
-        if isinstance(M, tm.FactoredFixedRank):
-            return [M.dense(x)]
-        return [part @ part.mT if isinstance(M, FACTORS) else part for part in leaves(x)]
-
     def fun(x):
-        pairs = zip(seen(x), seen(target), strict=True)
+        pairs = zip(seen(M, x), seen(M, target), strict=True)
         return sum((a - b).abs().square().sum() for a, b in pairs) / 2
 
     return fun
@@ -53,7 +46,7 @@ def test_every_method_finds_the_nearest_point(M, shape, method):
     x0 = M.random(shape, generator=seeded(), dtype=entries(M, F64))
     v = M.random_tangent(x0, generator=seeded(1))
     target = M.retract(x0, mapped(lambda part: 0.3 * part, v))
-    fun = squared_distance(target, M)
+    fun = squared_distance(M, target)
     result = tm.minimize(fun, x0, M, method=method, tol=1e-9)
     assert result.success, result
     assert result.gradient_norm <= 1e-9

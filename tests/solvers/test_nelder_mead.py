@@ -2,22 +2,12 @@
 
 import pytest
 import torch
+from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label, seen
 
 import torchmanifold as tm
-from tests.cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, label
-from torchmanifold.manifolds.geometry.structure import leaves, mapped
+from torchmanifold.manifolds.geometry.structure import mapped
 
 F64 = torch.float64
-BASES = (tm.Grassmann, tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
-
-
-def _seen(M, x):
-    """The tensors of a point that a function may depend on."""
-    if isinstance(M, tm.FactoredFixedRank):
-        return [M.dense(x)]
-    return [part @ part.mH if isinstance(M, BASES) else part for part in leaves(x)]
-
-
 SMALL = [
     (case.manifold, case.shapes[-1])
     for case in (*CASES, *ALWAYS_COMPLEX, *PRODUCTS)
@@ -33,7 +23,7 @@ def test_it_finds_a_kink_on_every_small_manifold(M, shape):
     step = mapped(lambda part: 0.3 * part, M.random_tangent(target, generator=generator))
 
     def fun(x):
-        pairs = zip(_seen(M, x), _seen(M, target), strict=True)
+        pairs = zip(seen(M, x), seen(M, target), strict=True)
         return sum(float((a - b).abs().sum()) for a, b in pairs)
 
     result = tm.minimize(fun, M.retract(target, step), M, method="nelder-mead", tol=1e-7)
