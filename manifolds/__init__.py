@@ -9,6 +9,7 @@ from torchmanifold.manifolds.euclidean import Euclidean
 from torchmanifold.manifolds.factored_fixed_rank import FactoredFixedRank
 from torchmanifold.manifolds.fixed_rank import FixedRank
 from torchmanifold.manifolds.flag import Flag
+from torchmanifold.manifolds.generalized import GeneralizedGrassmann, GeneralizedStiefel
 from torchmanifold.manifolds.geometry import (
     QR,
     AffineInvariant,
@@ -40,6 +41,7 @@ from torchmanifold.manifolds.geometry import (
     Sinkhorn,
     Softmax,
     Transposed,
+    Weighted,
     check_gradient,
     check_hessian,
     check_retraction,
@@ -92,6 +94,8 @@ __all__ = [
     "FixedRank",
     "Flag",
     "Flattened",
+    "GeneralizedGrassmann",
+    "GeneralizedStiefel",
     "Grassmann",
     "Hyperbolic",
     "LogCholesky",
@@ -132,6 +136,7 @@ __all__ = [
     "SymmetricPositiveDefinite",
     "Transposed",
     "Unitary",
+    "Weighted",
     "check_gradient",
     "check_hessian",
     "check_manifold",

@@ -34,6 +34,13 @@ class Case:
     complex: bool = False
 
 
+# The matrix of generalized orthogonality: eigenvalues 1 to 4 in a random basis.
+_BASIS = torch.linalg.qr(
+    torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+).Q
+_WEIGHTS = _BASIS @ torch.diag(torch.linspace(1, 4, 5, dtype=torch.float64)) @ _BASIS.mT
+_WEIGHTS = (_WEIGHTS + _WEIGHTS.mT) / 2
+
 CASES = (
     Case(tm.Euclidean(ndim=1), ((5,),)),
     Case(tm.Symmetric(), ((4, 4),), complex=True),
@@ -42,6 +49,8 @@ CASES = (
     Case(tm.Stiefel(), ((6, 3), (5, 4), (4, 4), (5, 1)), complex=True),
     Case(tm.Grassmann(), ((6, 3), (5, 4), (5, 1)), complex=True),
     Case(tm.Flag((2, 1)), ((6, 3), (3, 3)), complex=True),
+    Case(tm.GeneralizedStiefel(_WEIGHTS), ((5, 3), (5, 5)), complex=True),
+    Case(tm.GeneralizedGrassmann(_WEIGHTS), ((5, 3),), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
     Case(tm.Orthogonal(), ((4, 4), (2, 2))),
     Case(tm.SpecialEuclidean(), ((4, 4), (3, 3))),
@@ -89,7 +98,13 @@ PRODUCTS = (
 
 
 #: manifolds whose points are bases or factors `x`; a cost may depend only on `x x'`
-FACTORS = (tm.Grassmann, tm.Elliptope, tm.PositiveSemidefinite, tm.Spectrahedron)
+FACTORS = (
+    tm.Grassmann,
+    tm.GeneralizedGrassmann,
+    tm.Elliptope,
+    tm.PositiveSemidefinite,
+    tm.Spectrahedron,
+)
 
 
 def seen(manifold: tm.Manifold, x: Any) -> list[torch.Tensor]:

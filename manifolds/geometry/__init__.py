@@ -60,6 +60,7 @@ from torchmanifold.manifolds.geometry.metrics import (
     LogEuclidean,
     Metric,
     MetricRule,
+    Weighted,
     keep_coordinates,
 )
 from torchmanifold.manifolds.geometry.orthonormal import (
@@ -137,6 +138,7 @@ __all__ = [
     "Softmax",
     "Transposed",
     "View",
+    "Weighted",
     "aligned",
     "bures_exp",
     "canonical_cayley",

@@ -24,6 +24,7 @@ __all__ = [
     "LogEuclidean",
     "Metric",
     "MetricRule",
+    "Weighted",
     "keep_coordinates",
 ]
 
@@ -76,6 +77,11 @@ class LogEuclidean(Metric):
 @dataclass(frozen=True)
 class BuresWasserstein(Metric):
     """`tr(L_u x L_v)`, where `L_u x + x L_u = u`; the metric of optimal transport."""
+
+
+@dataclass(frozen=True)
+class Weighted(Metric):
+    """`tr(u'b v)`, with the positive definite matrix `b` of the manifold."""
 
 
 Row2 = Callable[[Any, Tensor, Tensor], Tensor]
