@@ -37,7 +37,7 @@ def constrain(
     *,
     how: How = "parametrized",
     blocks: int | None = None,
-    flatten: bool = False,
+    flatten: bool | None = None,
 ) -> nn.Module:
     r"""Put weights of a module on a manifold; each becomes the nearest point to its value.
 
@@ -55,7 +55,9 @@ def constrain(
             one matrix.
         flatten: take a kernel `(out, in, kh, kw)` as the matrix `(out, in kh kw)`; a transposed
             convolution keeps it as `(in, out, kh, kw)`, and it is the same matrix. It means
-            `Flattened(manifold)`. On a manifold of vectors, take the vector of all entries.
+            `Flattened(manifold)`. On a manifold of vectors, take the vector of all entries. False
+            takes the last dimensions of a kernel, its slices, for points; a convolution wants one
+            of the two.
             Orthonormal rows do not make the operator orthogonal where patches overlap; see
             `torchmanifold.nn.OrthogonalConv2d`.
 
@@ -65,8 +67,9 @@ def constrain(
     Raises:
         ValueError: if there is no such parameter, if it is constrained already, if its shape or
             values cannot be projected, if it stacks several matrices and `blocks` is not given, if
-            the module rewrites it, or if it is tied to a parameter of another module and would be
-            parametrized. Then nothing is changed.
+            it is the kernel of a convolution and `flatten` is not given, if the module rewrites it,
+            or if it is tied to a parameter of another module and would be parametrized. Then
+            nothing is changed.
 
     Example:
         >>> import torch, torchmanifold as tm

@@ -26,15 +26,16 @@ def fit(
     manifold: Manifold,
     weight: Tensor,
     blocks: int | None,
-    flatten: bool,
+    flatten: bool | None,
 ) -> Manifold:
     """The manifold under the view that makes the weight a point.
 
     Raises:
-        ValueError: the weight stacks several matrices and `blocks` is not given, or no view makes
-            the weight a point.
+        ValueError: the weight stacks several matrices and `blocks` is not given, it is a kernel and
+            `flatten` is not given, or no view makes the weight a point.
     """
     shape = tuple(weight.shape)
+    _check_kernel(module, name, manifold, shape, flatten)
     if manifold.event_ndim == 2 and not isinstance(manifold, Blocks):
         _check_blocks(module, name, shape, blocks, flatten)
     # A transposed convolution keeps its kernel as (in, out, ...).
@@ -51,8 +52,23 @@ def fit(
     return seen(_turn(manifold, inner))
 
 
+def _check_kernel(
+    module: nn.Module, name: str, manifold: Manifold, shape: tuple[int, ...], flatten: bool | None
+) -> None:
+    """Refuse to take the slices of a kernel for points unless `flatten=False` says so."""
+    kernel = isinstance(module, _CONVOLUTIONS) and name == "weight"
+    ndim = manifold.event_ndim
+    if kernel and flatten is None and 0 < ndim < len(shape):
+        raise ValueError(
+            f"the kernel has the shape {shape}, and a point of {manifold!r} has {ndim} "
+            f"dimension{'s' if ndim > 1 else ''}; pass flatten=True to constrain the kernel as one "
+            f"matrix or vector, or flatten=False to constrain each of its "
+            f"{'x'.join(map(str, shape[-ndim:]))} slices"
+        )
+
+
 def _check_blocks(
-    module: nn.Module, name: str, shape: tuple[int, ...], blocks: int | None, flatten: bool
+    module: nn.Module, name: str, shape: tuple[int, ...], blocks: int | None, flatten: bool | None
 ) -> None:
     """Refuse to take a stack of matrices for one unless `blocks=1` says so."""
     count, what = 1, ""

@@ -167,3 +167,17 @@ def test_a_matrix_can_be_one_vector():
     layer(torch.ones(2, 5)).sum().backward()
     tm.optim.RiemannianSGD(layer, lr=0.1).step()
     assert torch.allclose(layer.weight.norm(), torch.full((), 4.0))
+
+
+@both_ways
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("manifold", [tm.Stiefel(), tm.Sphere()], ids=repr)
+def test_the_slices_of_a_kernel_are_points_only_if_one_says_so(kind, manifold, how):
+    conv = kind(4, 6, 3)
+    before = conv.weight.detach().clone()
+    with pytest.raises(ValueError, match="pass flatten=True .* or flatten=False to"):
+        tm.constrain(conv, "weight", manifold, how=how)
+    assert torch.equal(conv.weight, before) and not tm.is_constrained(conv, "weight")
+    tm.constrain(conv, "weight", manifold, how=how, flatten=False)
+    assert manifold.residual(conv.weight).max() < 1e-5
+    assert tm.manifold_of(conv, "weight").event_ndim == manifold.event_ndim
