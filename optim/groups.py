@@ -70,6 +70,11 @@ def as_groups(owner: object, params: Any) -> Any:
             f"{type(owner).__name__}: params must be a model, its parameters, or groups of them, "
             f"got {params!r}"
         )
+    params = list(params)
+    if not params:
+        raise ValueError(
+            f"{type(owner).__name__}: params is empty; pass a model, or a list of its parameters"
+        )
     return params
 
 

@@ -12,6 +12,14 @@ __all__ = ["stein_divergence", "thompson_distance"]
 
 def _changes(x: Tensor, y: Tensor) -> Tensor:
     """The eigenvalues of `x^-1 y - I`, which keep their digits if the matrices are close."""
+    for name, given in (("x", x), ("y", y)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(given).__name__}")
+        if given.ndim < 2 or given.shape[-2:] != (x.shape[-1], x.shape[-1]):
+            raise ValueError(
+                f"x and y must be square matrices of one size, got the shapes {tuple(x.shape)} "
+                f"and {tuple(y.shape)}"
+            )
     return torch.linalg.eigvalsh(whiten(cholesky(x), y - x))
 
 

@@ -26,13 +26,39 @@ def guarded(method: F) -> F:
     def wrapper(manifold: Any, *points: Any) -> Any:
         first = points[0]
         # A point of a product is not a tensor; the factors have their own guards.
-        if isinstance(first, Tensor) and any(
-            isinstance(p, Tensor) and p.shape != first.shape for p in points[1:]
-        ):
-            points = _broadcast(manifold, points)
-        return in_precision(manifold, *points)
+        if isinstance(first, Tensor):
+            numbers, is_complex = manifold.numbers, first.is_complex()
+            other = numbers != "either" and is_complex is not (numbers == "complex")
+            if other or not (is_complex or first.is_floating_point()):
+                manifold.check_dtype(first.dtype)
+            for p in points[1:]:
+                if not isinstance(p, Tensor):
+                    _explain(manifold, method.__name__, points)
+                elif p.shape != first.shape:
+                    points = _broadcast(manifold, points)
+                    break
+        try:
+            return in_precision(manifold, *points)
+        except (AttributeError, RuntimeError, TypeError):
+            _explain(manifold, method.__name__, points)
+            raise
 
     return cast(F, wrapper)
+
+
+def _explain(manifold: Any, name: str, points: tuple[Any, ...]) -> None:
+    """Raise a TypeError that says so if a call failed because of an argument that is no point."""
+    if not isinstance(manifold.event_ndim, int):
+        return
+    for point in points:
+        if not isinstance(point, Tensor):
+            if isinstance(point, torch.dtype | None):
+                continue
+            raise TypeError(
+                f"{manifold!r}.{name}: points and vectors are tensors, got "
+                f"{type(point).__name__}; use torch.as_tensor"
+            ) from None
+        manifold.check_dtype(point.dtype)
 
 
 def _broadcast(manifold: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

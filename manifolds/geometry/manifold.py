@@ -19,6 +19,7 @@ from torchmanifold.manifolds.geometry.structure import (
     is_shape,
     mapped,
     normal,
+    require_generator,
     scaled,
     sizes,
 )
@@ -270,6 +271,7 @@ class Manifold(Tables, Statistics):
 
     def random_tangent(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A random tangent vector at `x` of norm 1."""
+        require_generator(generator)
 
         def draw(part: Tensor) -> Tensor:
             return torch.randn(

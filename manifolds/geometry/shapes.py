@@ -30,7 +30,10 @@ def require_dtype(owner: object, numbers: str, dtype: torch.dtype | None) -> Non
     if dtype is None:
         return
     if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"{owner!r}: dtype must be one such as torch.float32, got {dtype!r}")
+        raise TypeError(
+            f"{owner!r}: dtype must be one such as torch.float32, got {dtype!r}; torch.as_tensor "
+            f"makes a tensor of an array"
+        )
     if not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"{owner!r}: points have floating point entries, got {dtype}; use float32")
     if numbers not in ("complex" if dtype.is_complex else "real", "either"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -104,6 +105,8 @@ class Statistics:
             tensor([3.])
         """
         M: Any = self
+        if not isinstance(t, Tensor | Real):
+            raise TypeError(f"geodesic: t must be a number or a tensor of numbers, got {t!r}")
         v = M.log(x, y)
         first = leaves(v)[0]
         times = torch.as_tensor(t, dtype=M.norm(x, v).dtype, device=first.device)

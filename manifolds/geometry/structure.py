@@ -9,7 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Point", "Shape", "is_shape", "leaves", "mapped", "normal", "scaled", "sizes"]
+__all__ = [
+    "Point",
+    "Shape",
+    "is_shape",
+    "leaves",
+    "mapped",
+    "normal",
+    "require_generator",
+    "scaled",
+    "sizes",
+]
 
 # One tensor, or a tuple or dict of points
 Point = Any
@@ -57,6 +67,15 @@ def sizes(owner: object, given: tuple[Any, ...]) -> Shape:
         ) from None
 
 
+def require_generator(generator: object) -> None:
+    """Raise a TypeError with the remedy for a seed in place of a generator."""
+    if not isinstance(generator, torch.Generator | None):
+        raise TypeError(
+            f"generator must be a torch.Generator or None, got {generator!r}; a seed is "
+            f"torch.Generator().manual_seed(0)"
+        )
+
+
 def normal(
     shape: Shape,
     *,
@@ -64,7 +83,12 @@ def normal(
     dtype: torch.dtype | None,
     device: torch.device | str | None,
 ) -> Point:
-    """Standard normal tensors of the given shapes."""
+    """Standard normal tensors of the given shapes.
+
+    Raises:
+        TypeError: for a generator that is none, such as a seed.
+    """
+    require_generator(generator)
 
     def draw(part: Shape) -> Point:
         if is_shape(part):

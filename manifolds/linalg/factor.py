@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchmanifold.manifolds.linalg.basic import sym
+from torchmanifold.manifolds.linalg.function import everywhere
 from torchmanifold.manifolds.linalg.precision import HALF, reads_values
 
 __all__ = [
@@ -54,10 +55,10 @@ def determinant_sign(x: Tensor) -> Tensor:
 def _bad(x: Tensor) -> Tensor | None:
     """A mask `(*batch, 1)` of matrices that are not finite; None if it can be read and is empty."""
     # A finite sum has finite terms. On the CPU it takes a fiftieth of the time of the norms.
-    if reads_values(x) and bool(torch.isfinite(x.sum())):
+    if reads_values(x) and everywhere(torch.isfinite(x.sum())):
         return None
     bad = ~torch.isfinite(torch.linalg.vector_norm(x, ord=torch.inf, dim=(-2, -1)))[..., None]
-    return None if reads_values(x) and not bool(bad.any()) else bad
+    return None if reads_values(x) and everywhere(~bad) else bad
 
 
 def eigh(s: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from torchmanifold.manifolds.linalg import (
 __all__ = [
     "largest",
     "require_finite",
+    "require_matrix",
     "require_orthonormal",
     "require_part",
     "require_positive_definite",
@@ -45,6 +46,12 @@ def slack(x: Tensor) -> float:
 def largest(x: Tensor) -> float:
     """The largest absolute value; 0 if there is none."""
     return float(x.detach().abs().amax()) if x.numel() else 0.0
+
+
+def require_matrix(x: Tensor, name: str) -> None:
+    """Raise ValueError for a vector or a number."""
+    if x.ndim < 2:
+        raise ValueError(f"{name}: expected a matrix (*, n, p), got the shape {tuple(x.shape)}")
 
 
 def require_finite(x: Tensor, name: str) -> None:

@@ -9,6 +9,7 @@ from torchmanifold.manifolds.linalg import in_working_precision, single, skew, s
 from torchmanifold.manifolds.maps.modules.domain import (
     largest,
     require_finite,
+    require_matrix,
     require_part,
     require_skew,
     require_symmetric,
@@ -97,7 +98,12 @@ class Triangular(SetMap):
         return (self.upper, self.diagonal)
 
     def forward(self, z: Tensor) -> Tensor:
-        """The triangle of `z`."""
+        """The triangle of `z`.
+
+        Raises:
+            ValueError: if `z` is not a matrix.
+        """
+        require_matrix(z, "Triangular")
         return z.triu(self.diagonal) if self.upper else z.tril(self.diagonal)
 
     def project(self, z: Tensor) -> Tensor:

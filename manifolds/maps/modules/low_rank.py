@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchmanifold.manifolds.linalg import adjoint, in_working_precision, single
 from torchmanifold.manifolds.maps.modules.definite import semidefinite_factor
-from torchmanifold.manifolds.maps.modules.domain import require_finite, slack
+from torchmanifold.manifolds.maps.modules.domain import require_finite, require_matrix, slack
 from torchmanifold.manifolds.maps.modules.sets import SetMap, of_rank, semidefinite
 from torchmanifold.manifolds.maps.polar import polar
 from torchmanifold.manifolds.maps.singular import clamp_singular_values, truncate
@@ -79,7 +79,19 @@ class LowRank(_OfRank):
 
     @in_working_precision
     def forward(self, u: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        """`polar(u) m polar(v)'`."""
+        """`polar(u) m polar(v)'`.
+
+        Raises:
+            ValueError: for factors of other shapes.
+        """
+        k = self.rank
+        shapes = [tuple(part.shape) for part in (u, m, v)]
+        fits = all(len(shape) >= 2 and shape[-1] == k for shape in shapes)
+        if not (fits and m.shape[-2] == k and min(u.shape[-2], v.shape[-2]) >= k):
+            raise ValueError(
+                f"{type(self).__name__}({k}): expected factors of the shapes (n, {k}), ({k}, {k}) "
+                f"and (p, {k}) with n, p >= {k}, got {', '.join(map(str, shapes))}"
+            )
         return polar(u) @ m @ adjoint(polar(v))
 
     def project(self, z: Tensor) -> Tensor:
@@ -218,7 +230,12 @@ class SpectralBound(SetMap):
         return (self.low, self.high)
 
     def forward(self, z: Tensor) -> Tensor:
-        """`clamp_singular_values(z, low, high)`."""
+        """`clamp_singular_values(z, low, high)`.
+
+        Raises:
+            ValueError: if `z` is not a matrix.
+        """
+        require_matrix(z, "SpectralBound")
         return clamp_singular_values(z, self.low, self.high)
 
     def project(self, z: Tensor) -> Tensor:
