@@ -70,6 +70,8 @@ def as_groups(owner: object, params: Any) -> Any:
             f"{type(owner).__name__}: params must be a model, its parameters, or groups of them, "
             f"got {params!r}"
         )
+    if isinstance(params, Tensor):
+        return params  # PyTorch says that it is no list of parameters
     params = list(params)
     if not params:
         raise ValueError(
