@@ -69,6 +69,7 @@ from torchmanifold.manifolds.special_positive_definite import SpecialPositiveDef
 from torchmanifold.manifolds.special_unitary import SpecialUnitary
 from torchmanifold.manifolds.spectrahedron import Spectrahedron
 from torchmanifold.manifolds.sphere import Sphere
+from torchmanifold.manifolds.stereographic import Stereographic
 from torchmanifold.manifolds.stiefel import Stiefel
 from torchmanifold.manifolds.symmetric import Symmetric
 from torchmanifold.manifolds.unitary import Unitary
@@ -131,6 +132,7 @@ __all__ = [
     "SpecialUnitary",
     "Spectrahedron",
     "Sphere",
+    "Stereographic",
     "Stiefel",
     "Symmetric",
     "SymmetricPositiveDefinite",

@@ -67,6 +67,8 @@ CASES = (
     Case(tm.DoublyStochastic(), ((4, 4), (2, 2))),
     Case(tm.PoincareBall(), ((3,), (2,))),
     Case(tm.PoincareBall(curvature=0.3), ((4,),)),
+    Case(tm.Stereographic(0.7), ((3,),)),
+    Case(tm.Stereographic(0.0), ((2,),)),
     Case(tm.Lorentz(), ((4,), (2,))),
     Case(tm.Lorentz(curvature=2.5), ((3,),)),
     Case(tm.FixedRank(2), ((6, 4), (4, 6))),

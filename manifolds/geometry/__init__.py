@@ -44,6 +44,12 @@ from torchmanifold.manifolds.geometry.group import (
     phase_radius,
 )
 from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.gyrovectors import (
+    GYROVECTORS,
+    gyro_exp,
+    gyro_inside,
+    gyro_log,
+)
 from torchmanifold.manifolds.geometry.implicit import implicit_dist, implicit_log
 from torchmanifold.manifolds.geometry.log_cholesky import LOG_CHOLESKY
 from torchmanifold.manifolds.geometry.log_euclidean import LOG_EUCLIDEAN
@@ -52,6 +58,7 @@ from torchmanifold.manifolds.geometry.metrics import (
     AffineInvariant,
     BuresWasserstein,
     Canonical,
+    ConstantCurvature,
     EuclideanCholesky,
     EuclideanMetric,
     Fisher,
@@ -100,6 +107,7 @@ __all__ = [
     "FLAT",
     "GROUP_METRIC",
     "GROUP_RETRACTIONS",
+    "GYROVECTORS",
     "LOG_CHOLESKY",
     "LOG_EUCLIDEAN",
     "QR",
@@ -108,6 +116,7 @@ __all__ = [
     "BuresWasserstein",
     "Canonical",
     "Cayley",
+    "ConstantCurvature",
     "EuclideanCholesky",
     "EuclideanMetric",
     "Exp",
@@ -158,6 +167,9 @@ __all__ = [
     "group_dist",
     "group_log",
     "guarded",
+    "gyro_exp",
+    "gyro_inside",
+    "gyro_log",
     "horizontal",
     "implicit_dist",
     "implicit_log",

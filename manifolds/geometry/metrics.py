@@ -16,6 +16,7 @@ __all__ = [
     "AffineInvariant",
     "BuresWasserstein",
     "Canonical",
+    "ConstantCurvature",
     "EuclideanCholesky",
     "EuclideanMetric",
     "Fisher",
@@ -67,6 +68,11 @@ class LogCholesky(Metric):
 @dataclass(frozen=True)
 class Hyperbolic(Metric):
     """The metric of constant negative curvature (Cannon et al., Hyperbolic geometry, 1997)."""
+
+
+@dataclass(frozen=True)
+class ConstantCurvature(Metric):
+    """`4 u'v / (1 + k ||x||^2)^2`, of sectional curvature `k`, in stereographic coordinates."""
 
 
 @dataclass(frozen=True)
