@@ -105,11 +105,21 @@ def _short_exp(M: Lorentz, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _chord(M: Lorentz, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`y - x`, and `<y - x, y - x>_L` without the cancellation of large first entries."""
-    space = y[..., 1:] - x[..., 1:]
-    first = _dot(space, x[..., 1:] + y[..., 1:]) / (x[..., :1] + y[..., :1])
-    e = torch.cat([first, space], dim=-1)
-    return e, (_dot(space, space) - first.square()).clamp_min(0)
+    """`y - x`, and `q = <y - x, y - x>_L` without the cancellation of large entries.
+
+    Let `e` be the difference of the last entries, with the parts `a` along the sum `m` of the last
+    entries and `b` across, and let `s` be the sum of the first ones. Then
+    `q = |b|^2 + |a|^2 (1 - |m|^2 / s^2)`, where `s^2 - |m|^2 = 4 / c + q`.
+    """
+    space, together = y[..., 1:] - x[..., 1:], x[..., 1:] + y[..., 1:]
+    total = x[..., :1] + y[..., :1]
+    along = _dot(space, together)
+    square = _dot(together, together)
+    share = along / torch.where(square > 0, square, 1.0)
+    across = space - share * together
+    part = share * along / total.square()  # |a|^2 / s^2
+    q = (_dot(across, across) + 4 / M.curvature * part) / (1 - part)
+    return torch.cat([along / total, space], dim=-1), q.clamp_min(0)
 
 
 def _log(M: Lorentz, x: Tensor, y: Tensor) -> Tensor:
@@ -158,8 +168,9 @@ class Lorentz(Manifold):
     it goes a distance of at most `log(max) / 5` with the largest number of the dtype (17 in
     float32). `Projection` adds `v` to the last `n` entries, for `v` of any length.
 
-    In float32 and with `c = 1` a distance of 0.01 has a relative error of 4e-3 at a distance of 10
-    from the origin; use float64 farther out. The residual is `|<x, x>_L + 1/c| / x_0^2`.
+    In float32 and with `c = 1` a distance of 1 between points at a distance of 2 from the origin has
+    a relative error of 3e-7; at 4 it is 2e-6, at 6 1e-5, at 8 1e-4, at 10 1e-3 and at 14 4e-2, as in
+    the ball, because the coordinates are rounded. Use float64 farther out. The residual is `|<x, x>_L + 1/c| / x_0^2`.
 
     Args:
         curvature: `c`, positive.

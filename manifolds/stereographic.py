@@ -43,8 +43,8 @@ class Stereographic(Manifold):
     Points of negative curvature are kept within the radius `(1 - 4 eps) / sqrt(|k|)`. Distances are
     right to 1e-6 relative in float32 up to a distance of 2 from the origin at `k = -1`. Further out
     the rounding of the coordinates costs digits: between points that are 1 apart the error is 3e-6
-    at a distance of 4 from the origin, 2e-5 at 6, 1e-4 at 8, 1e-3 at 10 and 5e-2 at 14. (On the
-    hyperboloid it is 4e-6 at 2, 2e-4 at 4, 1e-2 at 6, and no digit is left at 8.)
+    at a distance of 4 from the origin, 2e-5 at 6, 1e-4 at 8, 1e-3 at 10 and 5e-2 at 14. The
+    hyperboloid is no better.
     `to_sphere` and `from_sphere`, `to_lorentz` and `from_lorentz` are isometries to the other
     models of the same curvature.
 
