@@ -51,7 +51,7 @@ from torchmanifold.manifolds.geometry import (
     thompson_distance,
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
-from torchmanifold.manifolds.geometry.metrics import Hyperbolic
+from torchmanifold.manifolds.geometry.metrics import ConstantCurvature, Hyperbolic
 from torchmanifold.manifolds.grassmann import Grassmann
 from torchmanifold.manifolds.linalg import Entries
 from torchmanifold.manifolds.lorentz import Lorentz
@@ -82,6 +82,7 @@ __all__ = [
     "Canonical",
     "Cayley",
     "ComplexCircle",
+    "ConstantCurvature",
     "Correlation",
     "DoublyStochastic",
     "Elliptope",

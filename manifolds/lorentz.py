@@ -168,9 +168,10 @@ class Lorentz(Manifold):
     it goes a distance of at most `log(max) / 5` with the largest number of the dtype (17 in
     float32). `Projection` adds `v` to the last `n` entries, for `v` of any length.
 
-    In float32 and with `c = 1` a distance of 1 between points at a distance of 2 from the origin has
-    a relative error of 3e-7; at 4 it is 2e-6, at 6 1e-5, at 8 1e-4, at 10 1e-3 and at 14 4e-2, as in
-    the ball, because the coordinates are rounded. Use float64 farther out. The residual is `|<x, x>_L + 1/c| / x_0^2`.
+    In float32 and with `c = 1` a distance of 1 between points at a distance of 2 from the origin
+    has a relative error of 3e-7; at 4 it is 2e-6, at 6 1e-5, at 8 1e-4, at 10 1e-3 and at 14 4e-2,
+    as in the ball, because the coordinates are rounded. Use float64 farther out. The residual is
+    `|<x, x>_L + 1/c| / x_0^2`.
 
     Args:
         curvature: `c`, positive.
