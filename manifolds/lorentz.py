@@ -109,16 +109,19 @@ def _chord(M: Lorentz, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     Let `e` be the difference of the last entries, with the parts `a` along the sum `m` of the last
     entries and `b` across, and let `s` be the sum of the first ones. Then
-    `q = |b|^2 + |a|^2 (1 - |m|^2 / s^2)`, where `s^2 - |m|^2 = 4 / c + q`.
+    `q = |b|^2 + |a|^2 (1 - |m|^2 / s^2)`, where `s^2 - |m|^2 = 4 / c + q`. If `m` is shorter than
+    `e`, nothing cancels, and the direction of `m` may be lost.
     """
     space, together = y[..., 1:] - x[..., 1:], x[..., 1:] + y[..., 1:]
     total = x[..., :1] + y[..., :1]
     along = _dot(space, together)
-    square = _dot(together, together)
-    share = along / torch.where(square > 0, square, 1.0)
+    length, square = _dot(space, space), _dot(together, together)
+    far = square > length
+    share = torch.where(far, along, 0.0) / torch.where(far, square, 1.0)
     across = space - share * together
     part = share * along / total.square()  # |a|^2 / s^2
-    q = (_dot(across, across) + 4 / M.curvature * part) / (1 - part)
+    radial = (_dot(across, across) + 4 / M.curvature * part) / (1 - part)
+    q = torch.where(far, radial, length - (along / total).square())
     return torch.cat([along / total, space], dim=-1), q.clamp_min(0)
 
 

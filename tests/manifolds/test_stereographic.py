@@ -91,3 +91,14 @@ def test_wrong_curvatures_and_models_are_refused():
         tm.Stereographic(1.0).to_lorentz(torch.zeros(2))
     with pytest.raises(ValueError, match="to_sphere: the curvature must be positive"):
         tm.Stereographic(0.0).to_sphere(torch.zeros(2))
+
+
+def test_opposite_points_of_the_hyperboloid_have_right_derivatives():
+    """Their last entries add up to rounding alone, which has no direction."""
+    M = tm.Lorentz()
+    x = M.exp(torch.eye(1, 3, dtype=F64)[0], torch.tensor([0.0, 0.3, 0.4], dtype=F64))
+    y = x * torch.tensor([1.0, -1.0, -1.0], dtype=F64) + torch.tensor([0, 1e-16, 0], dtype=F64)
+    x = x.requires_grad_()
+    (egrad,) = torch.autograd.grad(M.dist(x, y), x)
+    gradient, u = M.gradient(x.detach(), egrad), M.log(x.detach(), y)
+    torch.testing.assert_close(gradient, -u / M.norm(x.detach(), u))
