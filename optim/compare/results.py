@@ -15,6 +15,7 @@ import pandas as pd
 
 from torchmanifold.optim.compare.environment import environment
 from torchmanifold.optim.compare.instance import Panel
+from torchmanifold.optim.compare.parquet import write_parquet
 from torchmanifold.optim.compare.perform import Row
 from torchmanifold.optim.compare.plan import Plan, config_text
 from torchmanifold.optim.compare.report import (
@@ -187,6 +188,14 @@ class Results:
         return frame.astype({name: float for name in numbers if name in frame})
 
     to_pandas = frame
+
+    def to_parquet(self, path: Path | str | None = None) -> Path:
+        """Write the rows of `frame` as Parquet, by default to `runs.parquet` in the folder.
+
+        Raises:
+            ValueError: if pyarrow is not installed.
+        """
+        return write_parquet(self.frame(), Path(path) if path else self.folder / "runs.parquet")
 
     def failures(self) -> list[Row]:
         """The rows of failed runs, with the reason."""
