@@ -58,6 +58,7 @@ from torchmanifold.manifolds.lorentz import Lorentz
 from torchmanifold.manifolds.multinomial import Multinomial
 from torchmanifold.manifolds.oblique import Oblique
 from torchmanifold.manifolds.orthogonal import Orthogonal
+from torchmanifold.manifolds.orthogonal_columns import OrthogonalColumns
 from torchmanifold.manifolds.poincare_ball import PoincareBall
 from torchmanifold.manifolds.positive import Positive
 from torchmanifold.manifolds.psd import PositiveSemidefinite
@@ -112,6 +113,7 @@ __all__ = [
     "NewtonSchulz",
     "Oblique",
     "Orthogonal",
+    "OrthogonalColumns",
     "Orthographic",
     "PoincareBall",
     "Polar",

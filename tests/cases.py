@@ -53,6 +53,7 @@ CASES = (
     Case(tm.GeneralizedGrassmann(_WEIGHTS), ((5, 3),), complex=True),
     Case(tm.SpecialOrthogonal(), ((5, 5), (2, 2))),
     Case(tm.Orthogonal(), ((4, 4), (2, 2))),
+    Case(tm.OrthogonalColumns(), ((5, 3), (3, 3)), complex=True),
     Case(tm.SpecialEuclidean(), ((4, 4), (3, 3))),
     Case(tm.SymmetricPositiveDefinite(), ((4, 4), (1, 1)), complex=True),
     Case(tm.SpecialPositiveDefinite(), ((4, 4), (2, 2)), complex=True),
