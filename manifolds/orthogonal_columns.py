@@ -27,15 +27,18 @@ __all__ = ["OrthogonalColumns"]
 
 
 def _lengths(x: Tensor) -> Tensor:
-    """The lengths of the columns, `(*batch, 1, p)`."""
-    return torch.linalg.vector_norm(x, dim=-2, keepdim=True)
+    """The lengths of the columns, `(*batch, 1, p)`, also where squares would overflow."""
+    size = x.detach().abs().amax(-2, keepdim=True)
+    size = torch.where(size > 0, size, 1.0)
+    return size * torch.linalg.vector_norm(x / size, dim=-2, keepdim=True)
 
 
 def _between(x: Tensor, s: Tensor) -> Tensor:
     """The Hermitian `n` without a diagonal that solves `d^2 n + n d^2 = s` off the diagonal."""
-    square = _lengths(x).square()
-    total = square + square.mT
-    return s * (1 - eye_like(s)) / torch.where(total > 0, total, 1.0)
+    length = _lengths(x)
+    total = torch.hypot(length, length.mT)
+    total = torch.where(total > 0, total, 1.0)
+    return s * (1 - eye_like(s)) / total / total
 
 
 def _weingarten(M: OrthogonalColumns, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -53,8 +56,14 @@ def _orthogonalized(y: Tensor, eps: float) -> Tensor:
 
 
 def _retract(M: OrthogonalColumns, x: Tensor, v: Tensor) -> Tensor:
-    # The second term makes the retraction one of second order.
-    y = x + v - x @ _between(x, adjoint(v) @ v)
+    # The second term makes the retraction one of second order. The step in it is shortened so that
+    # it never exceeds the point; this changes terms of fourth order alone.
+    size = torch.linalg.vector_norm(_lengths(x), dim=-1, keepdim=True)
+    w = v / size
+    largest = w.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)
+    square = (w / largest).abs().square().sum((-2, -1), keepdim=True)
+    w = w / largest / (1 / largest.square() + square).sqrt()
+    y = x + v - x @ _between(x / size, adjoint(w) @ w)
     return _orthogonalized(y, torch.finfo(x.dtype).eps)
 
 
@@ -67,8 +76,9 @@ class OrthogonalColumns(Manifold):
     diagonal. The projection `z - x n` has `n_ij = (x'z + z'x)_ij / (d_i^2 + d_j^2)` with the
     lengths `d`, and no diagonal.
 
-    The retraction takes the lengths of `x + v - x n(v'v)`, and the polar factor of its normalized
-    columns. It is of second order, for columns in any order. The set is open in its closure: a
+    The retraction takes the lengths of `x + v - x n`, with `n_ij = (v'v)_ij / (d_i^2 + d_j^2)` in
+    the limit of short steps, and the polar factor of its normalized columns. It is of second order,
+    for columns in any order. The set is open in its closure: a
     column may become short, never zero. `project` does the same with `z`, which is close to the
     nearest point if `z` is close to the set. The residual is the norm of the off-diagonal part of
     the Gram matrix of the normalized columns, and at least 1 with a column of zeros.
