@@ -57,6 +57,15 @@ def test_manifold_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(plt.gcf().axes[0].lines) == 4
 
 
+def test_learned_shrinkage(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _load("learned_shrinkage").main(steps=10)
+    assert found["after"] < 0.85 * found["before"]
+    assert 0.02 < found["share"] < 0.5
+    solved = capsys.readouterr().out
+    assert re.search(r"trust-region: \d+ iterations, the gradient norm is at most 1e-09", solved)
+    assert [len(axes.lines) for axes in plt.gcf().axes] == [3, 1]
+
+
 def test_own_experiment() -> None:
     summary = _load("own_experiment").main(steps=60, seeds=1)
     assert set(summary["method"]) == {"heavy-ball", "riemannian-adam", "trust-region", "lbfgs"}

@@ -77,7 +77,9 @@ _ARCTAN = tuple((-1) ** n / (2 * n + 1) for n in range(10))
 
 def _arc_ratio(k: float, ee: Tensor, gaps: Tensor) -> Tensor:
     """The distance of two points over twice their chord, which has no limit to take at zero."""
-    if k <= 0:
+    if k == 0:
+        return torch.ones_like(ee)
+    if k < 0:
         return asinhc(-k * ee / gaps) / gaps.sqrt()
     rest = (gaps - k * ee).clamp_min(0)  # zero at the antipode
     small = k * ee < 0.01 * rest
@@ -93,6 +95,8 @@ def _arc_ratio(k: float, ee: Tensor, gaps: Tensor) -> Tensor:
 
 def gyro_exp(M: Any, x: Tensor, v: Tensor) -> Tensor:
     """The geodesic that leaves `x` with velocity `v`, at time 1."""
+    if M.kappa == 0:  # also where squares overflow
+        return x + v
     # Moebius addition, written as a change of x: small steps round as little as they are.
     c, a = -M.kappa, _gap(M, x)
     z = _tangent_ratio(M.kappa, _dot(v, v) / a.square()) * v / a
