@@ -85,9 +85,10 @@ class Stereographic(Manifold):
 
     def residual(self, x: Tensor) -> Tensor:
         """The excess of `sqrt(-k) ||x||` over 1; 0 for any vector if `k` is not negative."""
-        norm = torch.linalg.vector_norm(x.to(torch.promote_types(x.dtype, torch.float64)), dim=-1)
+        wide = x.to(torch.promote_types(x.dtype, torch.float64))
         if self.kappa >= 0:
-            return norm * 0  # NaN stays NaN
+            return torch.where(torch.isfinite(wide).all(-1), 0.0, torch.nan).to(wide.dtype)
+        norm = torch.linalg.vector_norm(wide, dim=-1)
         return (norm * math.sqrt(-self.kappa) - 1).clamp_min(0)
 
     def project(self, z: Tensor) -> Tensor:
