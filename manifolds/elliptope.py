@@ -62,6 +62,9 @@ class Elliptope(Manifold):
 
     The residual is `(sum_i (|y_i| - 1)^2)^(1/2)`. The rank is the number of columns.
 
+    There is no logarithm and no distance. Both need the `Q` that brings the rows of `Z Q` nearest
+    to those of `Y` in angle, a minimum over orthogonal matrices that has no closed form.
+
     Source: Journee, Bach, Absil & Sepulchre, Low-rank optimization on the cone of positive
     semidefinite matrices, SIAM J. Optim. 20, 2010, section 4; Grubisic & Pietersz, Efficient rank
     reduction of correlation matrices, Linear Algebra Appl. 422, 2007.

@@ -136,10 +136,13 @@ class Stiefel(Manifold):
     A wide matrix with orthonormal rows is a point of `Transposed(Stiefel())`.
 
     Logarithms and distances are found by iterations, to rounding. They are sure within the
-    injectivity radius, which is `pi` in the Euclidean metric and, for real matrices, about
-    `0.91 pi` in the canonical one (`injectivity_radius` is a proven bound). Further away the
-    geodesic may not be the shortest. Where the iteration ends without one, the result is NaN. A
-    logarithm has one derivative, a distance two.
+    injectivity radius, which for real matrices is `pi` in the Euclidean metric and about `0.91 pi`
+    in the canonical one. Further away the geodesic may not be the shortest. Where the iteration
+    ends without one, the result is NaN. A logarithm has one derivative, a distance two.
+
+    `injectivity_radius` is a proven bound for real matrices. That of complex ones is not larger
+    than a half turn of the phase of one column: `pi` in the Euclidean metric, `pi / sqrt(2)` in the
+    canonical one.
 
     The residual is `||x'x - I||_F`. Tangent vectors satisfy `sym(x'v) = 0`. The gradient is
     `g - x sym(x'g)` in the Euclidean metric and `g - x g'x` in the canonical one.
@@ -198,7 +201,7 @@ class Stiefel(Manifold):
             trivialize={EuclideanMetric: canonical_cayley},
         ),
         Exp: RetractionRule(
-            _exp, {EuclideanMetric: 2, Canonical: 2}, trivialize={EuclideanMetric: _exp}
+            _exp, {EuclideanMetric: 2, Canonical: 2}, _log, trivialize={EuclideanMetric: _exp}
         ),
         NewtonSchulz: RetractionRule(
             newton_schulz, {EuclideanMetric: 2, Canonical: 1}, residual=newton_schulz_residual

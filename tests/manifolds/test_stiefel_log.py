@@ -31,6 +31,30 @@ def test_it_inverts_the_exponential_as_far_as_geodesics_are_unique(metric, shape
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
+@pytest.mark.parametrize("dtype", [F64, torch.complex128])
+@pytest.mark.parametrize("shape", [(5, 2), (5, 1), (4, 4)])
+def test_the_exponential_as_a_retraction_has_an_inverse(metric, dtype, shape):
+    M = tm.Stiefel(metric=metric, retraction=tm.Exp())
+    x, u, y = _pairs(M, *shape, 1.0, dtype)
+    torch.testing.assert_close(M.inverse_retract(x, y), u, atol=1e-12, rtol=0)
+    seen = tm.Transposed(M)
+    v = seen.inverse_retract(x.mT, y.mT)
+    torch.testing.assert_close(v, u.mT, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=repr)
+def test_a_half_turn_of_a_phase_bounds_the_radius_of_complex_matrices(metric):
+    M = tm.Stiefel(metric=metric)
+    x, _, _ = _pairs(M, 5, 2, 1.0, torch.complex128)
+    turn = torch.tensor([1j, 0.0], dtype=torch.complex128)
+    half = math.pi * M.norm(x, x * turn)
+    bound = math.pi / (1.0 if metric == tm.EuclideanMetric() else math.sqrt(2))
+    torch.testing.assert_close(half, torch.full_like(half, bound))
+    ends = M.exp(x, math.pi * x * turn), M.exp(x, -math.pi * x * turn)
+    torch.testing.assert_close(*ends)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=repr)
 def test_one_column_is_the_sphere_and_a_square_point_the_group(metric):
     M = tm.Stiefel(metric=metric)
     x, _, y = _pairs(M, 5, 1, 2.5)
