@@ -112,3 +112,15 @@ def test_a_bad_point_leaves_its_neighbours_alone():
     v = M.log(x, y)
     assert torch.isnan(v[3]).all() and not torch.isnan(v[:3]).any()
     torch.testing.assert_close(v[4:], u[4:])
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=repr)
+@pytest.mark.parametrize("dtype", [F64, torch.complex128])
+def test_the_mean_of_opposite_ends_of_geodesics_is_their_middle(metric, dtype):
+    M = tm.Stiefel(metric=metric)
+    x, _, _ = _pairs(M, 6, 3, 0.6, dtype)
+    middle = x[0].expand(5, 6, 3)
+    u = 0.6 * M.random_tangent(middle, generator=torch.Generator().manual_seed(1))
+    found = M.mean(torch.cat([M.exp(middle, u), M.exp(middle, -u)]))
+    assert found.converged
+    torch.testing.assert_close(found.point, x[0], atol=1e-12, rtol=0)
