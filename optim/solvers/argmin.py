@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from torchmanifold.manifolds import Euclidean
 from torchmanifold.optim.solvers.minimize import minimize
-from torchmanifold.optim.solvers.parts import leaves_of, structure_like
-from torchmanifold.optim.solvers.setup import objective_of
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.parts import factors_of, leaves_of, structure_like
+from torchmanifold.optim.solvers.space import Space
 from torchmanifold.optim.solvers.truncated_cg import truncated_cg
 
 __all__ = ["argmin"]
@@ -38,6 +40,7 @@ class _Solution(torch.autograd.Function):
             problem.fun, problem.x0, problem.manifold, args=plain, **problem.given
         ).raise_if_failed()
         ctx.problem, ctx.args = problem, plain
+        ctx.shape = tuple(result.fun.shape) if isinstance(result.fun, Tensor) else ()
         solution = leaves_of(result.x)
         ctx.save_for_backward(*solution)
         return tuple(leaf.clone() for leaf in solution)
@@ -47,8 +50,14 @@ class _Solution(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         problem, args, leaves = ctx.problem, ctx.args, ctx.saved_tensors
         x = structure_like(problem.x0, leaves)
-        objective, x, _ = objective_of(problem.fun, x, problem.manifold, args, None, None, 2)
-        space = objective.space
+        wanted = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
+        # One graph, of the gradient in the point and in the data, serves every product below.
+        free = tuple(a.clone().requires_grad_() if i in wanted else a for i, a in enumerate(args))
+        factors = factors_of(
+            x, problem.manifold, lambda leaf: Euclidean(ndim=leaf.ndim - len(ctx.shape))
+        )
+        space = Space.of(x, factors, ctx.shape)
+        objective = Objective(problem.fun, space, free, order=2)
         point = objective.evaluate(space.take_in(x))
         pulled = space.take_in(structure_like(problem.x0, grads))
         c = space.vector(space.each(point.frames, "gradient", pulled))
@@ -70,12 +79,8 @@ class _Solution(torch.autograd.Function):
             )
         # -H^-1 applied to the incoming gradient, as a tangent vector.
         along = space.each(point.frames, "up", space.tensors(step.c))
-        wanted = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
+        slopes = point.graph[1]
         with torch.enable_grad():
-            free = [a.clone().requires_grad_() if i in wanted else a for i, a in enumerate(args)]
-            roots = tuple(leaf.detach().requires_grad_() for leaf in space.take_in(x))
-            value = problem.fun(space.give_out(roots), *free)
-            slopes = torch.autograd.grad(value.sum(), roots, create_graph=True)
             flow = torch.stack(
                 [(s.conj() * u).real.sum() for s, u in zip(slopes, along, strict=True)]
             ).sum()
