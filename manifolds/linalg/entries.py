@@ -139,8 +139,9 @@ class Entries:
         self._starts[1:] = torch.bincount(self.rows, minlength=n).cumsum(0)
         self._ends = self.columns if ordered else self.columns[order]
         with warnings.catch_warnings():
-            # PyTorch warns once a process that compressed sparse tensors are in beta: now.
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+            # PyTorch warns once a process that compressed sparse tensors are in beta, and 2.11 that
+            # it does not check them: now.
+            warnings.filterwarnings("ignore", "Sparse ", UserWarning)
             self.matrix(torch.zeros(len(self), device=rows.device))
 
     def __len__(self) -> int:
