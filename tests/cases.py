@@ -66,6 +66,7 @@ CASES = (
     Case(tm.Positive(), ((4,), (1,))),
     Case(tm.Multinomial(), ((4,), (2,))),
     Case(tm.DoublyStochastic(), ((4, 4), (2, 2))),
+    Case(tm.DoublyStochastic(symmetric=True), ((4, 4),)),
     Case(tm.PoincareBall(), ((3,), (2,))),
     Case(tm.PoincareBall(curvature=0.3), ((4,),)),
     Case(tm.Stereographic(0.7), ((3,),)),
