@@ -8,13 +8,16 @@ command in them must exist: make targets, options of the command line, extras, f
 import configparser
 import csv
 import doctest
+import gzip
 import importlib
 import importlib.util
+import json
 import pkgutil
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from statistics import median
 from types import ModuleType
 from typing import NamedTuple
 
@@ -208,7 +211,7 @@ def _recurrent(folder: str) -> dict[str, dict[str, str]]:
 def test_the_tables_of_recurrent_networks_are_those_measured() -> None:
     page = (ROOT / "docs" / "recurrent.md").read_text(encoding="utf-8")
     tables = re.findall(r"^% docs/measured/rnn/(\S+)\n\n((?:\|.*\n)+)", page, re.MULTILINE)
-    assert len(tables) == 6
+    assert len(tables) == 7
     for folder, table in tables:
         found = [
             f"| `{method}` | {float(row['lr']):g} | {float(row['value']):.2g} | "
@@ -217,6 +220,21 @@ def test_the_tables_of_recurrent_networks_are_those_measured() -> None:
             for method, row in _recurrent(folder).items()
         ]
         assert table.splitlines()[2:] == found, folder
+
+
+def test_the_steps_that_the_adding_problem_takes() -> None:
+    page = (ROOT / "docs" / "recurrent.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\d+), `(\S+)` \| (.*) \| (\S+) \|$", page, re.MULTILINE)
+    assert len(told) == 4
+    for length, method, steps, seconds in told:
+        runs = ROOT / "docs" / "measured" / "rnn" / f"adding-{length}" / "runs.jsonl.gz"
+        first: dict[int, int] = {}
+        for row in map(json.loads, gzip.decompress(runs.read_bytes()).splitlines()):
+            if row["method"] == method and row["loss"] < 0.01:
+                first.setdefault(row["seed"], row["iteration"])
+        assert steps == ", ".join(str(first[seed]) for seed in range(3))
+        each = float(_recurrent(f"adding-{length}")[method]["ms_per_step"])
+        assert float(seconds) == pytest.approx(median(first.values()) * each / 1000, abs=0.1)
 
 
 def test_what_the_guide_to_recurrent_networks_claims() -> None:
