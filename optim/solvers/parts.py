@@ -14,6 +14,7 @@ __all__ = [
     "Factor",
     "Leaves",
     "factors_of",
+    "leaves_like",
     "leaves_of",
     "names_of",
     "of_tensors",
@@ -35,6 +36,29 @@ def leaves_of(point: Any) -> Leaves:
     raise TypeError(
         f"x0: expected a tensor, or a tuple or dict of tensors, got {type(point).__name__}"
     )
+
+
+def leaves_like(like: Any, x: Any, name: str) -> Leaves:
+    """The tensors of `x` in the order of the point `like`; those of a dict are found by their keys.
+
+    Raises:
+        TypeError: if `x` is built from other parts than `like`; `name` is its name in the error.
+    """
+    if isinstance(like, Tensor):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
+        return (x,)
+    if isinstance(like, Mapping):
+        if not isinstance(x, Mapping) or set(x) != set(like):
+            found = f"the keys {list(x)}" if isinstance(x, Mapping) else type(x).__name__
+            raise TypeError(f"{name}: expected a dict with the keys {list(like)}, got {found}")
+        pairs = [(like[key], x[key], f"{name}[{key!r}]") for key in like]
+    else:
+        if not isinstance(x, tuple | list) or len(x) != len(like):
+            found = f"{len(x)} parts" if isinstance(x, tuple | list) else type(x).__name__
+            raise TypeError(f"{name}: expected a tuple of {len(like)} parts, got {found}")
+        pairs = [(a, b, f"{name}[{i}]") for i, (a, b) in enumerate(zip(like, x, strict=True))]
+    return tuple(leaf for a, b, what in pairs for leaf in leaves_like(a, b, what))
 
 
 def names_of(point: Any, name: str) -> list[str]:

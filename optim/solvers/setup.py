@@ -14,23 +14,20 @@ from torchmanifold.optim.solvers.derivatives import Riemannian
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.parts import (
     Factor,
-    Leaves,
     factors_of,
     leaves_of,
     names_of,
     structure_like,
 )
-from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.space import Space
 from torchmanifold.optim.solvers.stop import Criterion, GradientNorm, Iterations, StepSize
 
-__all__ = ["chosen_method", "criteria_of", "first_point", "objective_of", "on_manifold"]
+__all__ = ["chosen_method", "criteria_of", "objective_of", "on_manifold"]
 
 _TOL = 1e-6
 _ITERATIONS = {0: 20_000, 1: 20_000, 2: 1_000}
 # The largest residual of an initial point, in units of its rounding in float32.
 _SLACK = 100
-_REMEDY = "; tm.check_gradient and tm.check_hessian compare derivatives with differences"
 
 
 def chosen_method(
@@ -194,67 +191,3 @@ def objective_of(
             )
     objective = Objective(fun, Space.of(x0, factors, shape), args, jac, hessp, order)
     return objective, x0, torch.as_tensor(value).detach()
-
-
-def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
-    """The initial point, evaluated; `first` is the value of an earlier evaluation.
-
-    Raises:
-        ValueError: if no gradient reaches it, if value or gradient are not finite, or if the value
-            differs from `first`.
-    """
-    space = objective.space
-    point = objective.value(space.take_in(x0))
-    value = space.rows.tensor(point.f)
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"fun: its value at x0 is not finite: {value.tolist()}")
-    off = (value - space.rows.tensor(space.rows.scalar(first))).abs()
-    if bool((off > torch.finfo(space.rows.dtype).eps ** 0.5 * (1 + value.abs())).any()):
-        raise ValueError(
-            f"fun: two values at x0 differ by {float(off.max()):.3g}; a solver needs the same one "
-            f"at each call: no dropout (call model.eval() first), no other random numbers, and no "
-            f"batches that change"
-        )
-    if objective.order == 0:
-        return point
-    if objective.jac is None:
-        roots, f, _ = point.graph
-        found: tuple[Any, ...] = ()
-        if f.requires_grad:
-            with torch.enable_grad():
-                total = f.sum()
-            found = torch.autograd.grad(total, roots, retain_graph=True, allow_unused=True)
-        if all(g is None for g in found):
-            raise ValueError(
-                "fun: no gradient reaches x0; compute the value from x with operations of PyTorch, "
-                "without .detach(), .item() or NumPy, or pass jac"
-            )
-    elif callable(objective.jac):
-        given = objective.jac(space.give_out(point.x), *objective.args)
-        _check_shapes(space, given)
-        if isinstance(objective.jac, Riemannian):
-            _check_tangent(objective, point, space.take_in(given))
-    objective.gradient(point)
-    if not bool(torch.isfinite(space.rows.tensor(point.norm)).all()):
-        raise ValueError(f"fun: its gradient at x0 is not finite{_REMEDY}")
-    return point
-
-
-def _check_tangent(objective: Objective, point: Point, u: Leaves) -> None:
-    space = objective.space
-    groups = zip(space.parts, space.grouped(point.x), space.grouped(u), strict=True)
-    kept = space.flat(part.manifold.tangent(x, v) for part, x, v in groups)
-    off = space.rows.tensor(space.rows.norm(space.vector(u) - space.vector(kept)))
-    size = space.rows.tensor(space.rows.norm(space.vector(u)))
-    if bool((off > torch.finfo(space.rows.dtype).eps ** 0.5 * size).any()):
-        raise ValueError(
-            f"jac: Riemannian(...) returned a vector at x0 that is not tangent: a part of norm "
-            f"{float(off.max()):.3g} is normal; pass a Euclidean gradient without Riemannian"
-        )
-
-
-def _check_shapes(space: Space, gradient: Any) -> None:
-    given = [tuple(leaf.shape) for leaf in leaves_of(gradient)]
-    wanted = [space.problems + leaf.shape for leaf in space.leaves]
-    if given != wanted:
-        raise ValueError(f"jac: expected the shapes of x0, {wanted}, got {given}")

@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from torchmanifold.optim.solvers.columns import Progress
+from torchmanifold.optim.solvers.first_point import first_point
 from torchmanifold.optim.solvers.loop import Run, first_state, run
 from torchmanifold.optim.solvers.method import Method
 from torchmanifold.optim.solvers.objective import Objective
 from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
 from torchmanifold.optim.solvers.saved import SolverState
-from torchmanifold.optim.solvers.setup import first_point
 from torchmanifold.optim.solvers.stop import Criterion
 from torchmanifold.optim.solvers.summary import result_of
 from torchmanifold.optim.solvers.watch import Info, recorder, watcher

@@ -16,6 +16,7 @@ from torchmanifold.optim.solvers.frames import Frame, frame
 from torchmanifold.optim.solvers.parts import (
     Factor,
     Leaves,
+    leaves_like,
     leaves_of,
     of_tensors,
     structure_like,
@@ -140,12 +141,12 @@ class Space:
 
     # -- points ----------------------------------------------------------------------------------
 
-    def take_in(self, x: Any) -> Leaves:
+    def take_in(self, x: Any, name: str = "x0") -> Leaves:
         """A user's point as the tensors of the solver, `(count, *shape)` or `shape`."""
         front = () if self.single else (self.rows.count,)
         return tuple(
             tensor.reshape((*front, *leaf.shape))
-            for tensor, leaf in zip(leaves_of(x), self.leaves, strict=True)
+            for tensor, leaf in zip(leaves_like(self.like, x, name), self.leaves, strict=True)
         )
 
     def give_out(self, leaves: Leaves) -> Any:
