@@ -93,7 +93,7 @@ MAY_IMPORT = {
     "optim.solvers": "manifolds",
     "optim.compare": f"{COMPARED} optim optim.solvers nn weights manifolds manifolds.linalg",
     "optim.compare.problems": "optim.compare nn weights manifolds manifolds.maps",
-    "optim.compare.methods": "optim.compare optim.compare.problems optim nn manifolds",
+    "optim.compare.methods": "optim.compare optim.compare.problems optim nn weights manifolds",
     "optim.compare.engine": "optim.compare",
     "optim.compare.report": "optim.compare optim.compare.problems optim.compare.methods manifolds",
     "benchmarks": f"api {ALL_BELOW}",

@@ -26,6 +26,7 @@ Examples:
   torchmanifold compare --preset full --out results/full
   torchmanifold compare --preset full --out results/full --resume
   torchmanifold compare rnn-copy --length 200 --method exp --method lstm
+  torchmanifold compare transformer --width 32,96
   torchmanifold compare my_experiment.py --method trust-region --seeds 5
 """
 WATCH = 10.0  # seconds between two pages
@@ -137,10 +138,10 @@ def compare(
     """Compare methods on problems, of the library or of your own file.
 
     PROBLEM is a name (torchmanifold list), FILE.py, FILE.py:NAME or MODULE:NAME. A problem's
-    parameters are options too: --length 200. On a problem all methods begin with the same points
-    for the same seeds, and each takes the best hyperparameters of its grid. The results folder
-    gets runs.jsonl (every recorded step), summary.csv, figures (SVG and PNG) and report.html, a
-    page that needs no network.
+    parameters are options too: --length 200; a list, --length 100,200, makes one problem of each.
+    On a problem all methods begin with the same points for the same seeds, and each takes the best
+    hyperparameters of its grid. The results folder gets runs.jsonl (every recorded step),
+    summary.csv, figures (SVG and PNG) and report.html, a page that needs no network.
     """  # fmt: skip
     _check(steps, seeds, seed, workers, options["threads"], rates, resume, out)
     tools = library("optim.compare", "compare")

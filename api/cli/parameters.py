@@ -104,14 +104,24 @@ def configured(
     for name, value in extra.items():
         if name in known_parameters:
             problems = [
-                p.configured(**{name: _parsed(name, value, p.parameters[name])})
-                if name in p.parameters else p for p in problems
+                each for p in problems
+                for each in (_with(p, name, value) if name in p.parameters else [p])
             ]  # fmt: skip
         elif name in hyper and value is not None:
             grids.setdefault("*", {})[name] = tuple(map(_value, value.split(",")))
         else:
             _unknown(name, [*known_parameters, *hyper], options)
     return problems, grids
+
+
+def _with(problem: Any, name: str, text: str | None) -> list[Any]:
+    """The problem with a value of a parameter; for a list of numbers, one problem for each."""
+    default = problem.parameters[name]
+    parts = [text] if text is None or isinstance(default, str) else text.split(",")
+    values = [_parsed(name, part, default) for part in parts]
+    return (
+        problem.over(name, values) if len(values) > 1 else [problem.configured(**{name: values[0]})]
+    )
 
 
 def _parsed(name: str, text: str | None, default: Any) -> Any:

@@ -102,7 +102,7 @@ def _try(problem: Problem, method: Method, values: Mapping[str, Any], plan: Plan
     with torch.random.fork_rng():
         task = Task(problem, plan.seeds[0], problem.dtypes[0], plan.device)
         try:
-            stepper = task.prepare(method, values)
+            stepper = task.prepare(method, values, plan.steps_of(problem))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             raise ValueError(

@@ -18,11 +18,12 @@ HOW = ("riemannian", "parametrized", "plain")
 
 
 class Config(Mapping[str, Any]):
-    """The hyperparameters of a run, and the manifolds of the model's weights.
+    """The hyperparameters of a run, the manifolds of the model's weights, and the run's length.
 
     Args:
         values: hyperparameters by name.
         weights: the manifold of each constrained weight, by its dotted name in the model.
+        steps: the number of steps of the run, for schedules of the learning rate.
 
     Example:
         >>> config = Config({"lr": 0.1})
@@ -30,9 +31,12 @@ class Config(Mapping[str, Any]):
         (0.1, 0.1, 0.9)
     """
 
-    def __init__(self, values: Mapping[str, Any], weights: Mapping[str, Manifold] = {}) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], weights: Mapping[str, Manifold] = {}, steps: int = 1
+    ) -> None:
         self._values = dict(values)
         self.weights = dict(weights)
+        self.steps = steps
 
     def __getitem__(self, name: str) -> Any:
         """The value of a hyperparameter."""

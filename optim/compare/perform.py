@@ -31,7 +31,7 @@ def _trace(run: Run, problem: Problem, method: Method, kept: Checkpoint) -> Iter
     """The measurements at each mark, up to the first that is not finite."""
     task = Task(problem, run.seed, run.dtype, run.device)
     places = marks(run.steps, problem.spacing, task.instance.record)
-    stepper = task.prepare(method, dict(run.config))
+    stepper = task.prepare(method, dict(run.config), run.steps)
     task.evaluations = kept.restore(task.model, stepper)
     if isinstance(stepper, Solver):
         found = solved(task, stepper, run, places)
@@ -134,8 +134,8 @@ def _about(run: Run, problem: Problem, method: Method) -> Row:
     exact = problem.probe.exact
     eps = torch.finfo(DTYPES[run.dtype]).eps
     return {
-        "problem": problem.name,
-        "method": method.name,
+        "problem": run.name or problem.name,
+        "method": run.method_name or method.name,
         "dtype": run.dtype,
         "config": dict(run.config),
         "seed": run.seed,

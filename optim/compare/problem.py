@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,6 +78,25 @@ class Problem:
             known = ", ".join(self.parameters) or "it has none"
             raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; parameters: {known}")
         return dataclasses.replace(self, parameters={**self.parameters, **parameters})
+
+    def over(self, parameter: str, values: Iterable[Any]) -> list[Problem]:
+        """The same problem for several values of a parameter, which its name tells.
+
+        Raises:
+            ValueError: for a name that is not one of its parameters.
+
+        Example:
+            >>> from torchmanifold.optim.compare import find_problem
+            >>> [problem.name for problem in find_problem("rnn-copy").over("length", (100, 200))]
+            ['rnn-copy-length100', 'rnn-copy-length200']
+        """
+        return [
+            dataclasses.replace(
+                self.configured(**{parameter: value}),
+                name=re.sub(r"[^\w-]", "_", f"{self.name}-{parameter}{value}"),
+            )
+            for value in values
+        ]
 
     def draw(self, seed: int) -> Instance:
         """The instance of a seed; this seeds torch's global generator."""

@@ -111,9 +111,11 @@ def give(value: Problem | Method) -> None:
 
 
 def is_ours(value: Problem | Method) -> bool:
-    """Whether it is in our own tables."""
-    table: Mapping[str, Problem | Method] = PROBLEMS if isinstance(value, Problem) else METHODS
-    return value.name in table and value.reference in ("", value.name)
+    """Whether our own tables have it, perhaps under another name and with other parameters."""
+    if isinstance(value, Problem):
+        ours = PROBLEMS.get(value.reference)
+        return ours is not None and ours.make is value.make
+    return value.name in METHODS and value.reference in ("", value.name)
 
 
 def _find(kind: type[T], reference: str, table: Mapping[str, T]) -> T:

@@ -104,8 +104,14 @@ class Task:
         self.manifold = problem.manifold
         self.evaluations = 0
 
-    def prepare(self, method: Method, values: Mapping[str, Any]) -> Stepper:
-        """Constrain the weights as the method states, and let it build its optimizer."""
+    def prepare(self, method: Method, values: Mapping[str, Any], steps: int) -> Stepper:
+        """Constrain the weights as the method states, and let it build its optimizer.
+
+        Args:
+            method: the method.
+            values: its hyperparameters.
+            steps: the number of steps of the run.
+        """
         weights = {
             name: _with_retraction(manifold, method.retraction)
             for name, manifold in self.weights.items()
@@ -114,7 +120,7 @@ class Task:
             for name, manifold in weights.items():
                 path, _, attribute = name.rpartition(".")
                 constrain(self.model.get_submodule(path), attribute, manifold, how=method.how)
-        stepper = method.build(self.model, Config(values, weights))
+        stepper = method.build(self.model, Config(values, weights, steps))
         if self.instance.is_network:
             self.model.to(self.device)  # a method may have replaced a part
         return stepper

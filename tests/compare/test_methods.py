@@ -100,7 +100,7 @@ def test_the_kernel_has_its_own_rate(method):
     with torch.random.fork_rng():
         task = Task(problem, 0, "float32", "cpu")
         values = {"lr": 1e-3, "kernel_factor": 0.1}
-        optimizer = task.prepare(METHODS[method], values)
+        optimizer = task.prepare(METHODS[method], values, 1)
     groups = [(group["lr"], len(group["params"])) for group in optimizer.param_groups]
     assert sum(count for _, count in groups) == len(list(task.model.parameters()))
     if METHODS[method].constrained:

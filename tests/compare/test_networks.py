@@ -28,7 +28,7 @@ def made(method, problem="rnn-copy", **parameters):
     parameters = parameters or dict(SIZES)
     with torch.random.fork_rng():
         task = Task(find_problem(problem).configured(**parameters), 0, "float32", "cpu")
-        task.prepare(METHODS[method], dict(CONFIG))
+        task.prepare(METHODS[method], dict(CONFIG), 6)
     return task
 
 

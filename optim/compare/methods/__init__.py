@@ -8,9 +8,11 @@ from torchmanifold.optim.compare.methods.elsewhere import ELSEWHERE
 from torchmanifold.optim.compare.methods.peers import PEERS
 from torchmanifold.optim.compare.methods.recurrent import RECURRENT
 from torchmanifold.optim.compare.methods.solvers import SOLVERS
+from torchmanifold.optim.compare.methods.transformers import TRANSFORMERS
 
 __all__ = ["METHODS"]
 
 METHODS: Mapping[str, Method] = {
-    method.name: method for method in (*DESCENT, *SOLVERS, *PEERS, *ELSEWHERE, *RECURRENT)
+    method.name: method
+    for method in (*DESCENT, *SOLVERS, *PEERS, *ELSEWHERE, *RECURRENT, *TRANSFORMERS)
 }

@@ -22,6 +22,7 @@ from torchmanifold.optim.compare.problems.rotation_sync import rotation_sync
 from torchmanifold.optim.compare.problems.sparse_pca import sparse_pca
 from torchmanifold.optim.compare.problems.spd_mean import spd_mean
 from torchmanifold.optim.compare.problems.thomson import thomson
+from torchmanifold.optim.compare.problems.transformer import transformer
 from torchmanifold.optim.compare.problems.tree_embedding import tree_embedding
 
 __all__ = ["PROBLEMS"]
@@ -32,6 +33,6 @@ PROBLEMS: Mapping[str, Problem] = {
         *(pca, brockett, procrustes, spd_mean, completion, digits_rnn),
         *(max_cut, rotation_sync, nearest_correlation, discriminant, phase_retrieval),
         *(joint_diagonal, sparse_pca, thomson, gaussian_mixture, tree_embedding, pose_graph),
-        *(copying, adding, pixels),
+        *(copying, adding, pixels, transformer),
     )
 }
