@@ -182,14 +182,18 @@ def check_hessian(
     manifold: Manifold,
     x: Point,
     *,
+    hessian: Callable[[Point], Point] | None = None,
     generator: torch.Generator | None = None,
 ) -> SlopeCheck:
-    """Check `hessian`: the error of the second Taylor polynomial falls like `t^3`.
+    """Check a Riemannian Hessian: the error of the second Taylor polynomial falls like `t^3`.
 
     Args:
         fun: from a point to a number.
-        manifold: a manifold with a Hessian and a retraction of second order.
+        manifold: a manifold with a retraction of second order.
         x: a point, for a product a tuple or dict; it is converted to float64.
+        hessian: `hessian(u)`, a Riemannian Hessian at `x` along the tangent vector `u`; by default
+            the manifold's, from autograd. A Euclidean one, `hessp(x, u)`, becomes Riemannian by
+            `manifold.hessian(x, jac(x), hessp(x, u), u)`.
         generator: for the random direction `u`.
 
     Raises:
@@ -209,7 +213,8 @@ def check_hessian(
     x, u = _setting(manifold, x, generator)
     egrad, ehess = directional(lambda y: euclidean_gradient(fun, y), x, u)
     value, slope = fun(x), manifold.inner(x, manifold.gradient(x, egrad), u)
-    curvature = manifold.inner(x, manifold.hessian(x, egrad, ehess, u), u)
+    along = manifold.hessian(x, egrad, ehess, u) if hessian is None else hessian(u)
+    curvature = manifold.inner(x, mapped(lambda part, like: part.to(like), along, x), u)
 
     def error(t: Tensor) -> Tensor:
         ahead = fun(manifold.retract(x, _times(t, u)))

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchmanifold.optim.solvers.doubt import doubt
 from torchmanifold.optim.solvers.loop import CALLBACK, CRITERIA, Run
 from torchmanifold.optim.solvers.objective import Objective
-from torchmanifold.optim.solvers.point import Point
 from torchmanifold.optim.solvers.result import Result
 from torchmanifold.optim.solvers.saved import SolverState
-from torchmanifold.optim.solvers.state import FAILED, PRECISION, State
+from torchmanifold.optim.solvers.state import FAILED, PRECISION
 from torchmanifold.optim.solvers.stop import Criterion
 
 __all__ = ["result_of"]
 
-# Iterations after which a run without success has its derivative checked.
+# Iterations after which a run without success has its derivatives checked.
 _LONG = 50
 
 
@@ -45,10 +44,6 @@ def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion
         CALLBACK: "the callback stopped it",
         **{CRITERIA + n: str(c) for n, c in enumerate(listed)},
     }
-    long = rows.tensor(state.nit).reshape(-1) >= _LONG
-    doubtful = ~success & (verdict != FAILED) & (long | (verdict == PRECISION))
-    if objective.order > 0 and bool(doubtful.any()):
-        doubtful = doubtful & _wrong_slopes(objective, state)
     found = verdict.tolist()
     kinds = sorted(set(found))
     if len(found) == 1:
@@ -57,12 +52,9 @@ def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion
         message = "; ".join(
             f"{found.count(kind)} of {len(found)}: {reasons[kind]}" for kind in kinds
         )
-
-    if objective.order > 0 and bool(doubtful.any()):
-        message += (
-            "; a difference of values along the gradient does not agree with it, so the derivative "
-            "may be wrong: tm.check_gradient compares them"
-        )
+    long = rows.tensor(state.nit).reshape(-1) >= _LONG
+    doubtful = ~success & (verdict != FAILED) & (long | (verdict == PRECISION))
+    message += doubt(objective, state, doubtful)
 
     def shaped(value: Any) -> Any:
         if problems == ():
@@ -88,23 +80,6 @@ def result_of(objective: Objective, method: Any, ended: Run, criteria: Criterion
         history=_history(rows, problems, ended),
         state=SolverState.of(method, ended),
     )
-
-
-def _wrong_slopes(objective: Objective, state: State) -> Tensor:
-    """The problems in which a difference of values along the gradient denies its norm."""
-    space, rows = objective.space, objective.space.rows
-    point = Point(state.x, state.f, space.frames(state.x))
-    norm, f = rows.tensor(state.norm), rows.tensor(state.f)
-    eps = torch.finfo(rows.dtype).eps
-    h = eps ** (1 / 3) * (1 + rows.tensor(rows.norm(space.vector(state.x))))
-    unit = rows.scale(rows.divide(rows.full(1.0), state.norm), state.c)
-    ends = []
-    for sign in (1.0, -1.0):
-        x, _ = objective.moved(point, rows.scale(rows.scalar(sign * h), unit))
-        ends.append(rows.tensor(replace(objective, order=0).value(x).f))
-    slope = (ends[0] - ends[1]) / (2 * h)
-    rounding = 10 * eps * f.abs() / h
-    return ((slope - norm).abs() > 0.1 * norm + rounding).reshape(-1)
 
 
 def _history(rows: Any, problems: tuple[int, ...], ended: Run) -> dict[str, Tensor]:

@@ -70,6 +70,18 @@ def test_a_wrong_hessian_fails(monkeypatch):
     assert not verdict and 1.9 < verdict.slope < 2.1
 
 
+def test_a_hessian_of_the_users_own_is_checked():
+    M = tm.Sphere()
+    x = M.random(5, dtype=torch.float64)
+
+    def hessian(u):
+        return M.hessian(x, 3 * x**2 + 1, 6 * x * u, u)
+
+    assert tm.check_hessian(cubic, M, x, hessian=hessian)
+    verdict = tm.check_hessian(cubic, M, x, hessian=lambda u: 1.01 * hessian(u))
+    assert not verdict and 1.9 < verdict.slope < 2.1
+
+
 def test_points_are_checked():
     with pytest.raises(ValueError, match="one point"):
         tm.check_retraction(tm.Sphere(), torch.zeros(2, 3))

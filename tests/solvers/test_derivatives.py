@@ -1,9 +1,17 @@
 """Derivatives of the user's own: their form, and points at which they are hard to judge."""
 
+from dataclasses import fields
+
 import pytest
 import torch
+from cases import ALWAYS_COMPLEX, CASES, PRODUCTS, entries, seen, variants
 
 import torchmanifold as tm
+from torchmanifold.optim.solvers.doubt import doubt
+from torchmanifold.optim.solvers.first_point import first_point
+from torchmanifold.optim.solvers.loop import first_state
+from torchmanifold.optim.solvers.objective import Objective
+from torchmanifold.optim.solvers.setup import objective_of
 
 F64 = torch.float64
 SPHERE = tm.Sphere()
@@ -87,3 +95,51 @@ def test_riemannian_derivatives_may_begin_at_a_solution(dtype):
             tol=1e-4,
         )
         assert result.success and result.nit == 0
+
+
+@pytest.mark.parametrize("method", ["trust-region", "arc"])
+def test_a_run_that_ends_because_of_a_wrong_hessian_says_so(method):
+    a = torch.randn(8, 8, dtype=F64, generator=torch.Generator().manual_seed(0))
+    a = a + a.mT
+    x0 = tm.Stiefel().random(8, 3, dtype=F64, generator=torch.Generator().manual_seed(1))
+    given = {"method": method, "stop": tm.stop.Iterations(50), "jac": lambda x: -a @ x}
+
+    def cost(x):
+        return -(x * (a @ x)).sum() / 2
+
+    wrong = tm.minimize(cost, x0, tm.Grassmann(), hessp=lambda x, v: -10 * a @ v, **given)
+    assert not wrong.success and "tm.check_hessian" in wrong.message
+    right = tm.minimize(cost, x0, tm.Grassmann(), hessp=lambda x, v: -a @ v, **given)
+    assert right.success and "check" not in right.message
+
+
+class Wrong(Objective):
+    """Its Hessian-vector products are too large by a half."""
+
+    def product(self, point, c):
+        return 1.5 * super().product(point, c)
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_right_derivatives_of_no_manifold_raise_a_doubt(dtype):
+    """Nor does a Hessian that is too large stay without one, where a difference can tell."""
+    told = 0
+    method = tm.optim.solvers.TrustRegion()
+    for case in (*CASES, *ALWAYS_COMPLEX, *PRODUCTS):
+        for M in [case.manifold] if case in PRODUCTS else variants(case.manifold):
+            g = torch.Generator().manual_seed(0)
+            x0, target = (
+                M.random(case.shapes[0], generator=g, dtype=entries(M, dtype)) for _ in range(2)
+            )
+            wanted = seen(M, target)
+
+            def cost(x, M=M, wanted=wanted):
+                pairs = zip(seen(M, x), wanted, strict=True)
+                return sum((a - b).abs().square().sum() for a, b in pairs) / 2
+
+            right, x, value = objective_of(cost, x0, M, (), None, None, 2)
+            wrong = Wrong(**{f.name: getattr(right, f.name) for f in fields(right)})
+            state = first_state(method, right, first_point(right, x, value))
+            assert doubt(right, state, torch.tensor([True])) == "", M
+            told += "check_hessian" in doubt(wrong, state, torch.tensor([True]))
+    assert told > (80 if dtype == F64 else 40)
