@@ -32,11 +32,12 @@ def guarded(method: F) -> F:
             if other or not (is_complex or first.is_floating_point()):
                 manifold.check_dtype(first.dtype)
             for p in points[1:]:
-                if not isinstance(p, Tensor):
+                if isinstance(p, Tensor):
+                    if p.shape != first.shape:
+                        points = _broadcast(manifold, points)
+                        break
+                elif not isinstance(p, torch.dtype | None):
                     _explain(manifold, method.__name__, points)
-                elif p.shape != first.shape:
-                    points = _broadcast(manifold, points)
-                    break
         try:
             return in_precision(manifold, *points)
         except (AttributeError, RuntimeError, TypeError):

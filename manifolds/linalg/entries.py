@@ -15,12 +15,21 @@ __all__ = ["Entries"]
 _BLOCK = 1 << 13
 
 
-class _Dots(torch.autograd.Function):
+class _AtEntries(torch.autograd.Function):
+    """A function of two tensors at known positions; both are needed for the derivative."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.at = inputs[2]
+
+
+class _Dots(_AtEntries):
     """`<left[i], right[j]>` for the positions `(i, j)`."""
 
     @staticmethod
     def forward(left: Tensor, right: Tensor, at: Entries) -> Tensor:
-        if left.is_cuda or len(at.rows) <= _BLOCK:
+        if left.device.type != "cpu" or len(at.rows) <= _BLOCK:
             return _dots(left, right, at.rows, at.columns)
         values = torch.empty(len(at.rows), dtype=left.dtype, device=left.device)
         for out, i, j in zip(
@@ -28,11 +37,6 @@ class _Dots(torch.autograd.Function):
         ):
             out.copy_(_dots(left, right, i, j))
         return values
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.at = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -45,17 +49,12 @@ class _Dots(torch.autograd.Function):
         )
 
 
-class _Times(torch.autograd.Function):
+class _Times(_AtEntries):
     """`A right`, where the sparse matrix `A` has the given values at the positions."""
 
     @staticmethod
     def forward(values: Tensor, right: Tensor, at: Entries) -> Tensor:
         return at.matrix(values) @ right
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.at = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

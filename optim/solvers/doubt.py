@@ -52,8 +52,7 @@ def doubt(objective: Objective, state: State, doubtful: Tensor) -> str:
     if objective.order < 2 or not _second(objective):
         return ""
     here = objective.evaluate(state.x)
-    generic = torch.arange(1, state.c.numel() + 1).square().cos().to(state.c)
-    other, _ = objective.step(here, generic.reshape(state.c.shape))
+    other, _ = objective.step(here, space.generic(state.c))
     other = rows.scale(rows.divide(rows.full(1.0), rows.norm(other)), other)
     h = eps**0.25 * size
     for u in (unit, other):

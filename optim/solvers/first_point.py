@@ -52,10 +52,8 @@ def first_point(objective: Objective, x0: Any, first: Tensor) -> Point:
     if not bool(torch.isfinite(space.rows.tensor(point.norm)).all()):
         raise ValueError(f"fun: its gradient at x0 is not finite{_REMEDY}")
     if objective.order == 2 and callable(objective.hessp):
-        # Generic, and not a draw of a generator, which may be the very one that x0 came from.
-        c = torch.arange(1, point.c.numel() + 1, dtype=torch.float64).square().cos().to(point.c)
-        c = c.reshape(point.c.shape)
-        u = space.give_out(space.each(point.frames, "up", space.tensors(c)))
+        c = space.tensors(space.generic(point.c))
+        u = space.give_out(space.each(point.frames, "up", c))
         _check(objective, point, "hessp", objective.hessp, u)
     return point
 

@@ -76,7 +76,7 @@ def cubic_lanczos(
         # No direction is left.
         lost = rest <= torch.finfo(g.dtype).eps * k * size.clamp_min(torch.finfo(g.dtype).tiny)
         # An accelerator is asked at the planned steps alone.
-        early = not g.is_cuda and bool((lost & ~done).any())
+        early = g.device.type == "cpu" and bool((lost & ~done).any())
         if k in (following, most) or early:
             following = k + max(1, k // 4)
             new: tuple[Tensor, ...] = _minimum(diagonal, beside, size, weight)
@@ -138,7 +138,7 @@ def _minimum(
         following = torch.where(inside, following, (low + high) / 2)
         settled = (following - x).abs() <= 4e-16 * x
         x = following
-        if bool(settled.all()):
+        if x.device.type == "cpu" and bool(settled.all()):
             break
     s = -b / (gaps + x[..., None]).clamp_min(tiny)
     decrease = -(b * s).sum(-1) - (w * s.square()).sum(-1) / 2

@@ -200,6 +200,15 @@ class Space:
             found.append(flat)
         return tuple(found)
 
+    @staticmethod
+    def generic(like: Tensor) -> Tensor:
+        """Coordinates in no special direction, of the shape of `like`.
+
+        They are not a draw of a generator, which may be the very one that a point came from.
+        """
+        numbers = torch.arange(1, like.numel() + 1, dtype=torch.float64)
+        return numbers.square().cos().to(like).reshape(like.shape)
+
     # -- geometry --------------------------------------------------------------------------------
 
     def frames(self, x: Leaves) -> tuple[Frame, ...]:
