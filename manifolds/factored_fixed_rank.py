@@ -21,6 +21,7 @@ from torchmanifold.manifolds.geometry import (
     guarded,
     is_complex,
     keep_coordinates,
+    require_count,
 )
 from torchmanifold.manifolds.linalg import (
     adjoint,
@@ -177,10 +178,7 @@ class FactoredFixedRank(Manifold):
 
     def __post_init__(self) -> None:
         """Refuse a rank that is not a positive integer."""
-        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
-            raise ValueError(
-                f"FactoredFixedRank: rank must be a positive integer, got {self.rank!r}"
-            )
+        require_count("FactoredFixedRank", "rank", self.rank)
         super().__post_init__()
 
     def shape(self, *size: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -20,6 +20,7 @@ from torchmanifold.manifolds.geometry import (
     RetractionRule,
     guarded,
     is_complex,
+    require_count,
 )
 from torchmanifold.manifolds.linalg import in_working_precision, relative, svd
 
@@ -90,8 +91,7 @@ class FixedRank(Manifold):
 
     def __post_init__(self) -> None:
         """Refuse a rank that is not a positive integer."""
-        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
-            raise ValueError(f"FixedRank: rank must be a positive integer, got {self.rank!r}")
+        require_count("FixedRank", "rank", self.rank)
         super().__post_init__()
 
     def residual(self, x: Tensor) -> Tensor:

@@ -23,15 +23,17 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
     canonical_cayley,
+    canonical_coordinates,
     canonical_exp,
+    canonical_gradient,
     canonical_hessian,
     canonical_inner,
+    canonical_inverse_coordinates,
     guarded,
     is_complex,
     nearest_orthonormal,
     polar,
     qr,
-    stretched,
 )
 from torchmanifold.manifolds.linalg import gram_residual, in_working_precision, skew, sym
 
@@ -42,20 +44,8 @@ def _hessian(M: Flag, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Ten
     return M.tangent(x, ehess - v @ sym(x.mH @ egrad))
 
 
-def _canonical_gradient(M: Flag, x: Tensor, egrad: Tensor) -> Tensor:
-    return stretched(x, M.tangent(x, egrad), 2.0)
-
-
 def _canonical_hessian(M: Flag, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:
     return M.tangent(x, canonical_hessian(M, x, egrad, ehess, v))
-
-
-def _canonical_coordinates(M: Flag, x: Tensor, v: Tensor) -> Tensor:
-    return stretched(x, M.tangent(x, v), 2**0.5)
-
-
-def _canonical_inverse_coordinates(M: Flag, x: Tensor, u: Tensor) -> Tensor:
-    return stretched(x, M.tangent(x, u), 0.5**0.5)
 
 
 @dataclass(frozen=True)
@@ -97,9 +87,9 @@ class Flag(Manifold):
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         Canonical: MetricRule(
             inner=canonical_inner,
-            gradient=_canonical_gradient,
-            coordinates=_canonical_coordinates,
-            inverse_coordinates=_canonical_inverse_coordinates,
+            gradient=canonical_gradient,
+            coordinates=canonical_coordinates,
+            inverse_coordinates=canonical_inverse_coordinates,
             hessian=_canonical_hessian,
             exp=canonical_exp,
         ),

@@ -22,6 +22,8 @@ from torchmanifold.manifolds.geometry import (
     Polar,
     Retraction,
     RetractionRule,
+    canonical_cayley,
+    canonical_exp,
     guarded,
     is_complex,
     nearest_orthonormal,
@@ -31,38 +33,24 @@ from torchmanifold.manifolds.geometry import (
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
+    arctanc,
     cos_sinc,
     gram_residual,
     in_working_precision,
     inner,
     inverse,
-    polish,
+    polynomial,
     svd,
 )
 
 __all__ = ["Grassmann"]
 
 
-def _series(t: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    total = torch.zeros_like(t)
-    for c in reversed(coefficients):
-        total = total * t + c
-    return total
-
-
-def _arctan_ratio(t: Tensor) -> Tensor:
-    """`arctan(r) / r` for `r = sqrt(t)`, which is smooth at 0."""
-    small = t < 1e-2
-    r = torch.where(small, 1.0, t).sqrt()
-    series = _series(t, tuple((-1) ** k / (2 * k + 1) for k in range(8)))
-    return torch.where(small, series, r.arctan() / r)
-
-
 def _arctan_ratio_slope(t: Tensor) -> Tensor:
     small = t < 1e-2
     r = torch.where(small, 1.0, t)
-    series = _series(t, tuple((-1) ** k * k / (2 * k + 1) for k in range(1, 9)))
-    return torch.where(small, series, (1 / (1 + r) - _arctan_ratio(r)) / (2 * r))
+    series = polynomial(t, tuple((-1) ** k * k / (2 * k + 1) for k in range(1, 9)))
+    return torch.where(small, series, (1 / (1 + r) - arctanc(r)) / (2 * r))
 
 
 def _sinc(t: Tensor) -> Tensor:
@@ -76,7 +64,7 @@ def _sinc_slope(t: Tensor) -> Tensor:
     cosine, sinc = cos_sinc(far)
     near = torch.where(small, t, 0.0)
     series = tuple((-1) ** k * -(k + 1) / math.factorial(2 * k + 3) for k in range(9))
-    return torch.where(small, _series(near, series), (cosine - sinc) / (2 * far))
+    return torch.where(small, polynomial(near, series), (cosine - sinc) / (2 * far))
 
 
 def _versine(t: Tensor) -> Tensor:
@@ -93,16 +81,6 @@ def _normal(x: Tensor, z: Tensor) -> Tensor:
     return z - x @ (x.mH @ z)
 
 
-def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    # The geodesic of Edelman, Arias & Smith 1998, theorem 2.3, is the canonical geodesic of Stiefel
-    # in a horizontal direction.
-    return polish(maps.exp_thin(x, v))
-
-
-def _cayley(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return polish(maps.cayley_thin(x, v))
-
-
 def _inverse_polar(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     """The horizontal `v` such that `x + v` spans the same as `y`: tangents of principal angles."""
     return _normal(x, y @ inverse(x.mH @ y))
@@ -112,7 +90,7 @@ def _log(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
     # The tangents t = U tan(angles) V' replace their SVD, so repeated and vanishing angles need no
     # care, and the derivative is finite there.
     t = _inverse_polar(M, x, y)
-    return t @ maps.spectral(t.mH @ t, _arctan_ratio, _arctan_ratio_slope)
+    return t @ maps.spectral(t.mH @ t, arctanc, _arctan_ratio_slope)
 
 
 def _parallel_transport(M: Manifold, x: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -188,7 +166,9 @@ class Grassmann(Manifold):
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {
         EuclideanMetric: MetricRule(
             weingarten=weingarten,
-            exp=_exp,
+            # The geodesic of Edelman, Arias & Smith 1998, theorem 2.3, is the canonical geodesic of
+            # Stiefel in a horizontal direction.
+            exp=canonical_exp,
             log=_log,
             dist=_dist,
             parallel_transport=_parallel_transport,
@@ -197,8 +177,8 @@ class Grassmann(Manifold):
     }
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Polar: RetractionRule(polar, {EuclideanMetric: 2}, _inverse_polar),
-        Exp: RetractionRule(_exp, {EuclideanMetric: 2}, _log),
-        Cayley: RetractionRule(_cayley, {EuclideanMetric: 2}),
+        Exp: RetractionRule(canonical_exp, {EuclideanMetric: 2}, _log),
+        Cayley: RetractionRule(canonical_cayley, {EuclideanMetric: 2}),
         NewtonSchulz: RetractionRule(
             newton_schulz, {EuclideanMetric: 2}, residual=newton_schulz_residual
         ),

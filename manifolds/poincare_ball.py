@@ -14,14 +14,12 @@ from torchmanifold.manifolds.geometry import (
     GYROVECTORS,
     Exp,
     Hyperbolic,
-    Manifold,
     Metric,
     MetricRule,
     Retraction,
     RetractionRule,
-    guarded,
+    StereographicModel,
     gyro_exp,
-    gyro_inside,
     gyro_log,
     require_positive,
 )
@@ -31,7 +29,7 @@ __all__ = ["PoincareBall"]
 
 
 @dataclass(frozen=True)
-class PoincareBall(Manifold):
+class PoincareBall(StereographicModel):
     """Hyperbolic space of curvature `-c` as the ball `c ||x||^2 < 1`, `(*batch, n)`.
 
     The metric `4 u'v / (1 - c ||x||^2)^2` is conformal, so angles are the Euclidean ones.
@@ -60,7 +58,6 @@ class PoincareBall(Manifold):
     metric: Metric = Hyperbolic()
     retraction: Retraction = Exp()
 
-    event_ndim: ClassVar[int] = 1
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {Hyperbolic: GYROVECTORS}
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Exp: RetractionRule(gyro_exp, {Hyperbolic: 2}, gyro_log)
@@ -76,35 +73,8 @@ class PoincareBall(Manifold):
         """The sectional curvature, `-c`."""
         return -self.curvature
 
-    def residual(self, x: Tensor) -> Tensor:
-        """The excess of `sqrt(c) ||x||` over 1."""
-        norm = torch.linalg.vector_norm(x.to(torch.float64), dim=-1)
-        return (norm * math.sqrt(self.curvature) - 1).clamp_min(0)
-
-    def project(self, z: Tensor) -> Tensor:
-        """The nearest vector of norm at most `(1 - 4 eps) / sqrt(c)`."""
-        self.check_dtype(z.dtype)
-        self.check_shape(tuple(z.shape))
-        return gyro_inside(self, z, z.dtype)
-
-    @guarded
-    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """`z` itself: the ball is open."""
-        return z
-
     @in_working_precision
     def sample(self, z: Tensor) -> Tensor:
         """The exponential of `z / sqrt(c n)` at the centre: distances of about 2."""
         size = max(z.shape[-1], 1) * self.curvature
         return gyro_exp(self, torch.zeros_like(z), z / math.sqrt(size))
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse a number."""
-        if len(shape) < 1:
-            raise ValueError("PoincareBall: a point is a vector, got a number; use x.reshape(1)")
-
-    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n`."""
-        self.check_dtype(dtype)
-        self.check_shape(shape)
-        return shape[-1]

@@ -15,12 +15,11 @@ from torchmanifold.manifolds.geometry import (
     GYROVECTORS,
     ConstantCurvature,
     Exp,
-    Manifold,
     Metric,
     MetricRule,
     Retraction,
     RetractionRule,
-    guarded,
+    StereographicModel,
     gyro_exp,
     gyro_inside,
     gyro_log,
@@ -31,7 +30,7 @@ __all__ = ["Stereographic"]
 
 
 @dataclass(frozen=True)
-class Stereographic(Manifold):
+class Stereographic(StereographicModel):
     r"""Space of constant curvature `k` in stereographic coordinates, `(*batch, n)`.
 
     For negative `k` it is the Poincare ball `|k| ||x||^2 < 1`, for positive `k` the sphere of
@@ -65,7 +64,6 @@ class Stereographic(Manifold):
     metric: Metric = ConstantCurvature()
     retraction: Retraction = Exp()
 
-    event_ndim: ClassVar[int] = 1
     metrics: ClassVar[Mapping[type[Metric], MetricRule]] = {ConstantCurvature: GYROVECTORS}
     retractions: ClassVar[Mapping[type[Retraction], RetractionRule]] = {
         Exp: RetractionRule(gyro_exp, {ConstantCurvature: 2}, gyro_log)
@@ -82,25 +80,6 @@ class Stereographic(Manifold):
     def kappa(self) -> float:
         """The sectional curvature."""
         return float(self.curvature)
-
-    def residual(self, x: Tensor) -> Tensor:
-        """The excess of `sqrt(-k) ||x||` over 1; 0 for any vector if `k` is not negative."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float64))
-        if self.kappa >= 0:
-            return torch.where(torch.isfinite(wide).all(-1), 0.0, torch.nan).to(wide.dtype)
-        norm = torch.linalg.vector_norm(wide, dim=-1)
-        return (norm * math.sqrt(-self.kappa) - 1).clamp_min(0)
-
-    def project(self, z: Tensor) -> Tensor:
-        """The nearest point: `z` itself, or a shorter one if `k` is negative."""
-        self.check_dtype(z.dtype)
-        self.check_shape(tuple(z.shape))
-        return gyro_inside(self, z, z.dtype)
-
-    @guarded
-    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
-        """`z` itself: the set is open."""
-        return z
 
     @in_working_precision
     def sample(self, z: Tensor) -> Tensor:
@@ -151,14 +130,3 @@ class Stereographic(Manifold):
     def _require(self, holds: bool, name: str, sign: str) -> None:
         if not holds:
             raise ValueError(f"{self!r}.{name}: the curvature must be {sign}")
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse a number."""
-        if len(shape) < 1:
-            raise ValueError("Stereographic: a point is a vector, got a number; use x.reshape(1)")
-
-    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
-        """`n`."""
-        self.check_dtype(dtype)
-        self.check_shape(shape)
-        return shape[-1]

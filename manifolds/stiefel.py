@@ -25,9 +25,12 @@ from torchmanifold.manifolds.geometry import (
     Retraction,
     RetractionRule,
     canonical_cayley,
+    canonical_coordinates,
     canonical_exp,
+    canonical_gradient,
     canonical_hessian,
     canonical_inner,
+    canonical_inverse_coordinates,
     group_dist,
     group_log,
     guarded,
@@ -40,7 +43,6 @@ from torchmanifold.manifolds.geometry import (
     polar,
     qr,
     square_steepest,
-    stretched,
     weingarten,
 )
 from torchmanifold.manifolds.linalg import (
@@ -76,13 +78,6 @@ def _steepest(M: Manifold, x: Tensor, egrad: Tensor, dtype: torch.dtype | None) 
     return d - product_in(dtype, x, sym(product_in(dtype, x.mH, d)))
 
 
-def _canonical_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
-    # Edelman, Arias & Smith 1998, eq. (2.53), simplified by x'x = I so that it is tangent to
-    # rounding.
-    t = M.tangent(x, egrad)
-    return t + x @ skew(x.mH @ t)
-
-
 def _radius(M: Manifold, shape: tuple[int, ...]) -> float:
     # Zimmermann & Stoye, The injectivity radius of the compact Stiefel manifold under the Euclidean
     # metric, 2024. A square point only turns, and a plane turns in two columns.
@@ -110,14 +105,6 @@ def _dist(M: Manifold, x: Tensor, y: Tensor) -> Tensor:
         angle = group_dist(M, x, y)
         return angle if isinstance(M.metric, EuclideanMetric) else angle / math.sqrt(2)
     return implicit_dist(M, x, y)
-
-
-def _canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
-    return stretched(x, M.tangent(x, v), math.sqrt(2))
-
-
-def _canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    return stretched(x, M.tangent(x, u), 1 / math.sqrt(2))
 
 
 def _exp(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
@@ -178,10 +165,10 @@ class Stiefel(Manifold):
         ),
         Canonical: MetricRule(
             inner=canonical_inner,
-            gradient=_canonical_gradient,
+            gradient=canonical_gradient,
             steepest=guarded(_steepest),
-            coordinates=_canonical_coordinates,
-            inverse_coordinates=_canonical_inverse_coordinates,
+            coordinates=canonical_coordinates,
+            inverse_coordinates=canonical_inverse_coordinates,
             hessian=canonical_hessian,
             exp=canonical_exp,
             log=_log,

@@ -4,10 +4,12 @@ from torchmanifold.manifolds.geometry.affine_invariant import AFFINE_INVARIANT
 from torchmanifold.manifolds.geometry.bures_wasserstein import BURES_WASSERSTEIN
 from torchmanifold.manifolds.geometry.canonical import (
     canonical_cayley,
+    canonical_coordinates,
     canonical_exp,
+    canonical_gradient,
     canonical_hessian,
     canonical_inner,
-    stretched,
+    canonical_inverse_coordinates,
 )
 from torchmanifold.manifolds.geometry.check_manifold import ManifoldCheck, check_manifold
 from torchmanifold.manifolds.geometry.checks import (
@@ -46,6 +48,7 @@ from torchmanifold.manifolds.geometry.group import (
 from torchmanifold.manifolds.geometry.guard import guarded
 from torchmanifold.manifolds.geometry.gyrovectors import (
     GYROVECTORS,
+    StereographicModel,
     gyro_exp,
     gyro_inside,
     gyro_log,
@@ -96,7 +99,12 @@ from torchmanifold.manifolds.geometry.retractions import (
     Softmax,
 )
 from torchmanifold.manifolds.geometry.scaled import Scaled
-from torchmanifold.manifolds.geometry.shapes import is_complex, require_positive, require_square
+from torchmanifold.manifolds.geometry.shapes import (
+    is_complex,
+    require_count,
+    require_positive,
+    require_square,
+)
 from torchmanifold.manifolds.geometry.statistics import Mean
 from torchmanifold.manifolds.geometry.steepest import square_steepest
 from torchmanifold.manifolds.geometry.views import Blocks, Flattened, Transposed, View, on_matrices
@@ -145,15 +153,19 @@ __all__ = [
     "Sinkhorn",
     "SlopeCheck",
     "Softmax",
+    "StereographicModel",
     "Transposed",
     "View",
     "Weighted",
     "aligned",
     "bures_exp",
     "canonical_cayley",
+    "canonical_coordinates",
     "canonical_exp",
+    "canonical_gradient",
     "canonical_hessian",
     "canonical_inner",
+    "canonical_inverse_coordinates",
     "check_gradient",
     "check_hessian",
     "check_manifold",
@@ -187,6 +199,7 @@ __all__ = [
     "qr",
     "quadratic",
     "refuse_wide",
+    "require_count",
     "require_manifold",
     "require_positive",
     "require_square",
@@ -194,7 +207,6 @@ __all__ = [
     "square_steepest",
     "stein_divergence",
     "straight",
-    "stretched",
     "thompson_distance",
     "weingarten",
     "within",

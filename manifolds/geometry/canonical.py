@@ -6,13 +6,23 @@ Matrix Anal. Appl. 20, 1998, section 2.4.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from torchmanifold.manifolds import maps
 from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.linalg import inner, polish, skew, sym
 
-__all__ = ["canonical_cayley", "canonical_exp", "canonical_hessian", "canonical_inner", "stretched"]
+__all__ = [
+    "canonical_cayley",
+    "canonical_coordinates",
+    "canonical_exp",
+    "canonical_gradient",
+    "canonical_hessian",
+    "canonical_inner",
+    "canonical_inverse_coordinates",
+]
 
 
 def canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -20,9 +30,24 @@ def canonical_inner(M: Manifold, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return inner(u, v) - inner(x.mH @ u, x.mH @ v) / 2
 
 
-def stretched(x: Tensor, t: Tensor, scale: float) -> Tensor:
+def _stretched(x: Tensor, t: Tensor, scale: float) -> Tensor:
     """Multiply the part of the tangent vector `t` that lies in the span of `x` by `scale`."""
     return t + (scale - 1) * (x @ skew(x.mH @ t))
+
+
+def canonical_gradient(M: Manifold, x: Tensor, egrad: Tensor) -> Tensor:
+    """`g - x g'x`, tangent to rounding (Edelman, Arias & Smith 1998, eq. (2.53))."""
+    return _stretched(x, M.tangent(x, egrad), 2.0)
+
+
+def canonical_coordinates(M: Manifold, x: Tensor, v: Tensor) -> Tensor:
+    """The tangent vector with coordinates `v`."""
+    return _stretched(x, M.tangent(x, v), math.sqrt(2))
+
+
+def canonical_inverse_coordinates(M: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    """Coordinates of the tangent vector `u`."""
+    return _stretched(x, M.tangent(x, u), 1 / math.sqrt(2))
 
 
 def canonical_hessian(M: Manifold, x: Tensor, egrad: Tensor, ehess: Tensor, v: Tensor) -> Tensor:

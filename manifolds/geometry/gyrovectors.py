@@ -10,15 +10,25 @@ Ganea, Constant curvature graph convolutional networks, ICML 2020.
 from __future__ import annotations
 
 import math
-from typing import Any
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from torchmanifold.manifolds.geometry.guard import guarded
+from torchmanifold.manifolds.geometry.manifold import Manifold
 from torchmanifold.manifolds.geometry.metrics import MetricRule
-from torchmanifold.manifolds.linalg import asinhc, cos_sinc, in_working_precision, tanhc
+from torchmanifold.manifolds.linalg import (
+    arctanc,
+    asinhc,
+    cos_sinc,
+    in_working_precision,
+    tanhc,
+)
 
-__all__ = ["GYROVECTORS", "gyro_exp", "gyro_inside", "gyro_log"]
+__all__ = ["GYROVECTORS", "StereographicModel", "gyro_exp", "gyro_inside", "gyro_log"]
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:
@@ -71,10 +81,6 @@ def _tangent_ratio(k: float, t: Tensor) -> Tensor:
     return sinc / cosine
 
 
-# The coefficients of arctan(r) / r in r^2, for r^2 < 0.01.
-_ARCTAN = tuple((-1) ** n / (2 * n + 1) for n in range(10))
-
-
 def _arc_ratio(k: float, ee: Tensor, gaps: Tensor) -> Tensor:
     """The distance of two points over twice their chord, which has no limit to take at zero."""
     if k == 0:
@@ -84,10 +90,7 @@ def _arc_ratio(k: float, ee: Tensor, gaps: Tensor) -> Tensor:
     rest = (gaps - k * ee).clamp_min(0)  # zero at the antipode
     small = k * ee < 0.01 * rest
     t = torch.where(small, k * ee / torch.where(small, rest, 1.0), 0.0)
-    series = torch.full_like(t, _ARCTAN[-1])
-    for c in reversed(_ARCTAN[:-1]):
-        series = series * t + c
-    near = series / torch.where(small, rest, 1.0).sqrt()
+    near = arctanc(t) / torch.where(small, rest, 1.0).sqrt()
     chord = torch.where(small, 1.0, k * ee).sqrt()
     far = torch.atan2(chord, torch.where(small, 1.0, rest).sqrt()) / chord
     return torch.where(small, near, far)
@@ -156,3 +159,47 @@ GYROVECTORS = MetricRule(
     parallel_transport=_transport,
     injectivity_radius=_radius,
 )
+
+
+@dataclass(frozen=True)
+class StereographicModel(Manifold):
+    """A space of constant curvature `kappa` whose points are vectors `(*batch, n)`."""
+
+    event_ndim: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def kappa(self) -> float:
+        """The sectional curvature."""
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The excess of `sqrt(-k) ||x||` over 1; 0 for any vector if `k` is not negative."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float64))
+        if self.kappa >= 0:
+            return torch.where(torch.isfinite(wide).all(-1), 0.0, torch.nan).to(wide.dtype)
+        norm = torch.linalg.vector_norm(wide, dim=-1)
+        return (norm * math.sqrt(-self.kappa) - 1).clamp_min(0)
+
+    def project(self, z: Tensor) -> Tensor:
+        """`z` itself, or the nearest vector of norm at most `(1 - 4 eps) / sqrt(-k)`."""
+        self.check_dtype(z.dtype)
+        self.check_shape(tuple(z.shape))
+        return gyro_inside(self, z, z.dtype)
+
+    @guarded
+    def tangent(self, x: Tensor, z: Tensor) -> Tensor:
+        """`z` itself: the set is open."""
+        return z
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a number."""
+        if len(shape) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: a point is a vector, got a number; use x.reshape(1)"
+            )
+
+    def dim(self, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> int:
+        """`n`."""
+        self.check_dtype(dtype)
+        self.check_shape(shape)
+        return shape[-1]

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["is_complex", "require_dtype", "require_positive", "require_square"]
+__all__ = ["is_complex", "require_count", "require_dtype", "require_positive", "require_square"]
 
 
 def require_square(name: str, shape: tuple[int, ...], otherwise: str = "") -> None:
@@ -40,6 +40,12 @@ def require_dtype(owner: object, numbers: str, dtype: torch.dtype | None) -> Non
         single = torch.promote_types(dtype, torch.float32)
         other = single.to_real() if dtype.is_complex else single.to_complex()
         raise TypeError(f"{owner!r}: points are {numbers}, got {dtype}; use {other}")
+
+
+def require_count(owner: str, name: str, value: object) -> None:
+    """Raise a ValueError for a field that is not a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{owner}: {name} must be a positive integer, got {value!r}")
 
 
 def require_positive(owner: str, name: str, value: object) -> None:

@@ -18,6 +18,7 @@ from torchmanifold.manifolds.geometry.metrics import Metric, MetricRule
 from torchmanifold.manifolds.geometry.required import require_manifold
 from torchmanifold.manifolds.geometry.retractions import Retraction, RetractionRule
 from torchmanifold.manifolds.geometry.seen import seen_metric, seen_retraction
+from torchmanifold.manifolds.geometry.shapes import require_count
 
 __all__ = ["Blocks", "Flattened", "Transposed", "View", "on_matrices", "require_tensors"]
 
@@ -161,8 +162,7 @@ class Blocks(View):
     def __post_init__(self) -> None:
         """Refuse a count that is not a positive integer."""
         require_tensors(self)
-        if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
-            raise ValueError(f"Blocks: count must be a positive integer, got {self.count!r}")
+        require_count("Blocks", "count", self.count)
 
     @property
     def event_ndim(self) -> int:

@@ -49,7 +49,14 @@ from torchmanifold.manifolds.linalg.products import (
     polish_change,
     product_in,
 )
-from torchmanifold.manifolds.linalg.scalars import asinhc, cos_sinc, cosh_sinhc, tanhc
+from torchmanifold.manifolds.linalg.scalars import (
+    arctanc,
+    asinhc,
+    cos_sinc,
+    cosh_sinhc,
+    polynomial,
+    tanhc,
+)
 from torchmanifold.manifolds.linalg.stable import stable_lyapunov
 from torchmanifold.manifolds.linalg.triangular import (
     gram,
@@ -69,6 +76,7 @@ __all__ = [
     "add_product_",
     "add_to_diagonal_",
     "adjoint",
+    "arctanc",
     "asinhc",
     "cholesky",
     "congruence",
@@ -92,6 +100,7 @@ __all__ = [
     "newton_schulz_step",
     "polish",
     "polish_change",
+    "polynomial",
     "product_in",
     "reads_values",
     "relative",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["asinhc", "cos_sinc", "cosh_sinhc", "tanhc"]
+__all__ = ["arctanc", "asinhc", "cos_sinc", "cosh_sinhc", "polynomial", "tanhc"]
 
 
 def _written_out() -> bool:
@@ -120,7 +120,8 @@ def tanhc(t: Tensor) -> Tensor:
 _ASINHC = tuple((-0.25) ** k * math.comb(2 * k, k) / (2 * k + 1) for k in range(10))
 
 
-def _polynomial(t: Tensor, coefficients: Sequence[float]) -> Tensor:
+def polynomial(t: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """`sum_k coefficients[k] t^k`, by Horner's rule."""
     total = torch.full_like(t, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         total = total * t + c
@@ -130,7 +131,7 @@ def _polynomial(t: Tensor, coefficients: Sequence[float]) -> Tensor:
 def _asinhc_in_operations(t: Tensor) -> Tensor:
     small = t < 0.01
     r = torch.where(small, 1.0, t).sqrt()
-    series = _polynomial(torch.where(small, t, 0.0), _ASINHC)
+    series = polynomial(torch.where(small, t, 0.0), _ASINHC)
     return torch.where(small, series, r.asinh() / r)
 
 
@@ -152,7 +153,7 @@ class _Asinhc(torch.autograd.Function):
         """The derivative, in operations that have derivatives themselves."""
         small = t < 0.01
         far = torch.where(small, 1.0, t)
-        series = _polynomial(torch.where(small, t, 0.0), [k * c for k, c in enumerate(_ASINHC)][1:])
+        series = polynomial(torch.where(small, t, 0.0), [k * c for k, c in enumerate(_ASINHC)][1:])
         value = far.sqrt().asinh() / far.sqrt()
         return torch.where(small, series, ((1 + far).rsqrt() - value) / (2 * far))
 
@@ -171,3 +172,14 @@ def asinhc(t: Tensor) -> Tensor:
         return _asinhc_in_operations(t)
     found: Tensor = _Asinhc.apply(t)
     return found
+
+
+# The coefficients of arctan(r) / r in t = r^2, for t < 0.01.
+_ARCTANC = tuple((-1) ** k / (2 * k + 1) for k in range(10))
+
+
+def arctanc(t: Tensor) -> Tensor:
+    """`arctan(r) / r` of `r = sqrt(t)`, for `t >= 0`."""
+    small = t < 0.01
+    r = torch.where(small, 1.0, t).sqrt()
+    return torch.where(small, polynomial(torch.where(small, t, 0.0), _ARCTANC), r.arctan() / r)
